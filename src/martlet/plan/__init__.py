@@ -1,0 +1,1 @@
+"""Graph -> Plan: what is decided once, before any run."""

@@ -1,0 +1,236 @@
+"""One running model: its plans, its state (variables, tables), its limits.
+
+A `Session` is what an Interpreter owns and what stateful operators see. It plans graphs for the
+shapes that come, keeps a bounded number of plans, and runs them step by step.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from martlet.errors import ArgumentError, LimitError, MartletError, ModelError
+from martlet.graph import ABSENT, Model
+from martlet.ops.operator import Call, Operator, Spec
+from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
+
+MEMORY_LIMIT = 4 << 30
+PLANS_KEPT = 16
+_CALLS = (
+    "then_subgraph_index",
+    "else_subgraph_index",
+    "cond_subgraph_index",
+    "body_subgraph_index",
+    "init_subgraph_index",
+    "decomposition_subgraph_index",
+)
+
+
+def limit_from(name: str, value: float | None, default: float | None) -> float | None:
+    """A limit: the argument, else the environment variable of that name, else the default."""
+    if value is None:
+        text = os.environ.get(name)
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            raise ArgumentError(f"{name} is not a number", found=repr(text)) from None
+    if not value > 0:
+        raise ArgumentError(f"{name} must be positive", found=str(value))
+    return value
+
+
+class Session:
+    """Runs the graphs of one model. Not safe for two threads at once; its owner locks."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        reference: bool = False,
+        memory_limit: float | None = None,
+        time_limit: float | None = None,
+        custom: Mapping[str, Operator] | None = None,
+    ) -> None:
+        self.model = model
+        self.reference = reference
+        self.custom = dict(custom or {})
+        self.memory_limit = limit_from("MARTLET_MEMORY_LIMIT", memory_limit, MEMORY_LIMIT)
+        self.time_limit = limit_from("MARTLET_TIME_LIMIT", time_limit, None)
+        self.resources: dict[Any, Any] = {}
+        self.variables: dict[tuple[int, int], np.ndarray] = {}
+        self._deadline: float | None = None
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._live = 0
+        check_calls(model)
+
+    # For operators ------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise LimitError(
+                "the run took longer than its time limit",
+                where=self.model.source,
+                expected=f"at most {self.time_limit} s",
+                hint="Raise time_limit= or MARTLET_TIME_LIMIT, or look for an endless loop.",
+            )
+
+    def reserve(self, nbytes: int, what: str) -> None:
+        if self.memory_limit is not None and nbytes + self._live > self.memory_limit:
+            raise LimitError(
+                "the model needs more memory than the limit",
+                where=what,
+                expected=f"at most {int(self.memory_limit):,} bytes",
+                found=f"{nbytes + self._live:,}",
+                hint="Raise memory_limit= or MARTLET_MEMORY_LIMIT if the model is right.",
+            )
+
+    def infer_graph(self, index: int, specs: Sequence[Spec]) -> list[Spec]:
+        self._check_inputs(index, len(specs))
+        if any(s.shape is None for s in specs):
+            graph = self.model.graphs[index]
+            return [Spec(graph.tensors[i].dtype, None) for i in graph.outputs]
+        plan = self.plan(index, specs)
+        results = [plan.specs[i] for i in plan.graph.outputs]
+        return [s for s in results if s is not None]
+
+    def run_graph(self, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self._check_inputs(index, len(inputs))
+        graph = self.model.graphs[index]
+        specs = [
+            Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
+        ]
+        return self.run(self.plan(index, specs), inputs)
+
+    # For the owner ------------------------------------------------------------------------
+
+    def plan(self, index: int, specs: Sequence[Spec]) -> Plan:
+        """The plan of a graph for inputs of these specs; the last few are kept."""
+        key = (index, tuple(specs))
+        if key in self._plans:
+            self._plans.move_to_end(key)
+            return self._plans[key]
+        try:
+            plan = make_plan(self.model, index, specs, self, self.custom)
+        except MartletError:
+            raise
+        except MemoryError as error:
+            raise LimitError("out of memory while planning", where=self.model.source) from error
+        self.reserve(plan.peak_bytes, f"{self.model.source}, subgraph {index}")
+        self._plans[key] = plan
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return plan
+
+    def start_clock(self) -> None:
+        """Begin a run that the time limit bounds."""
+        self._live = 0
+        self._deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
+
+    def run(
+        self,
+        plan: Plan,
+        inputs: Sequence[np.ndarray],
+        keep: dict[int, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Run a plan; returns the outputs. `keep` receives every tensor of the graph."""
+        env: dict[int, np.ndarray] = dict(plan.values)
+        for i, array in zip(plan.graph.inputs, inputs, strict=True):
+            if i != ABSENT:
+                env[i] = array
+        for i, tensor in enumerate(plan.graph.tensors):
+            if tensor.is_variable and not tensor.is_constant and i not in env:
+                env[i] = self.variable(plan.index, i)
+        before = self._live
+        for step in plan.steps:
+            self.tick()
+            for i, array in zip(step.outputs, self._run_step(step, env), strict=True):
+                if i != ABSENT:
+                    env[i] = array
+                    self._live += array.nbytes
+            if keep is not None:
+                continue
+            for i in step.release:
+                self._live -= env.pop(i).nbytes
+        if keep is not None:
+            keep.update(env)
+        self._live = before
+        return [env[i] for i in plan.graph.outputs]
+
+    def variable(self, index: int, tensor: int) -> np.ndarray:
+        """The state of a variable tensor; zero (its zero point, if quantised) at first."""
+        key = (index, tensor)
+        if key not in self.variables:
+            declared = self.model.graphs[index].tensors[tensor]
+            self.reserve(declared.nbytes, f"{self.model.source}, variable {declared.name!r}")
+            self.variables[key] = np.zeros(declared.shape, declared.dtype.numpy)
+        return self.variables[key]
+
+    def reset_variables(self) -> None:
+        self.variables.clear()
+
+    def _run_step(self, step: Step, env: dict[int, np.ndarray]) -> list[np.ndarray]:
+        plan_call = step.call
+        arrays = [env[i] if i != ABSENT else None for i in step.inputs]
+        specs = plan_call.specs
+        if not step.static:
+            specs = [
+                None if a is None else Spec(plan_call.graph.tensors[i].dtype, a.shape)
+                for i, a in zip(step.inputs, arrays, strict=True)
+            ]
+        call = Call(
+            plan_call.node, plan_call.graph, plan_call.place, self, plan_call.operator,
+            specs, arrays,
+        )  # fmt: skip
+        try:
+            return evaluate(call, step.specs if step.static else infer(call))
+        except (MartletError, AssertionError):
+            raise
+        except MemoryError as error:
+            raise LimitError("out of memory", where=call.place) from error
+
+    def _check_inputs(self, index: int, count: int) -> None:
+        graph = self.model.graphs[index]
+        if len(graph.inputs) != count:
+            raise ModelError(
+                "the subgraph is called with the wrong number of inputs",
+                where=f"{self.model.source}, subgraph {index} {graph.name!r}",
+                expected=str(len(graph.inputs)),
+                found=str(count),
+            )
+
+
+def check_calls(model: Model) -> None:
+    """Raise if subgraphs call each other in a circle: such a model would never end."""
+    calls = [
+        sorted({node.options[k] for node in g.nodes for k in _CALLS if k in node.options})
+        for g in model.graphs
+    ]
+    done: set[int] = set()
+    for start in range(len(calls)):
+        stack = [(start, iter(calls[start]))]
+        path = [start]
+        while stack:
+            current, rest = stack[-1]
+            target = next(rest, None)
+            if target is None:
+                done.add(current)
+                stack.pop()
+                path.pop()
+            elif target in path:
+                raise ModelError(
+                    "subgraphs call each other in a circle",
+                    where=model.source,
+                    found=" -> ".join(map(str, [*path[path.index(target) :], target])),
+                )
+            elif target not in done:
+                if len(path) > 64:
+                    raise ModelError("subgraphs call each other too deeply", where=model.source)
+                stack.append((target, iter(calls[target])))
+                path.append(target)
