@@ -127,7 +127,7 @@ _UNIONS = {
         "StablehloPadOptions StablehloIotaOptions StablehloDotGeneralOptions "
         "StablehloReduceWindowOptions StablehloSortOptions StablehloWhileOptions "
         "StablehloGatherOptions StablehloTransposeOptions DilateOptions "
-        "StablehloRngBitGeneratorOptions ReduceWindowOptions (deprecated) "
+        "StablehloRngBitGeneratorOptions ReduceWindowOptions "
         "StableHLOCompositeOptions StablehloShiftLeftOptions StablehloCaseOptions"
     ),
 }
