@@ -101,7 +101,6 @@ class Tensor:
     has_rank: bool = True
     sparsity: Any = None
     variant_tensors: Any = None
-    external_buffer: int = 0
 
     @property
     def is_constant(self) -> bool:

@@ -212,6 +212,12 @@ class _ModelReader:
                 where=f"{self.source}, {where}",
                 found=str(record.type),
             )
+        if record.external_buffer:
+            raise UnsupportedError(
+                "the tensor's data lie in another file, which is not supported",
+                where=f"{self.source}, {where}",
+                hint="Convert the model with its weights inside.",
+            )
         shape = self._shape(record.shape, where)
         signature = None
         if record.shape_signature is not None and record.shape_signature.size:
@@ -237,7 +243,6 @@ class _ModelReader:
             has_rank=record.has_rank or bool(shape),
             sparsity=record.sparsity,
             variant_tensors=record.variant_tensors,
-            external_buffer=record.external_buffer,
         )
         if tensor.raw is not None and tensor.size == 0 and tensor.dtype is not DType.STRING:
             tensor.raw = None if tensor.raw.size else tensor.raw
