@@ -24,6 +24,12 @@ from martlet.constants import encode
 from martlet.dtypes import DType
 
 ABSENT = -1  # index of an optional input that is not given
+MAX_RANK = 32  # NumPy's own limit is 64; TensorFlow Lite's kernels stop at 8
+
+
+def fits(shape: Sequence[int]) -> bool:
+    """Whether an array can have this shape. NumPy bounds the other sizes of empty arrays, too."""
+    return len(shape) <= MAX_RANK and math.prod(n or 1 for n in shape) < 1 << 58
 
 
 @dataclass

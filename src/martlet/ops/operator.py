@@ -258,6 +258,8 @@ class Operator:
     options: its table in the schema ("" if it has none). versions: the highest version known.
     inputs, outputs: how many, or (fewest, most); most None: any number. optional: inputs that
     may be ABSENT. pure: same inputs, same outputs, so that it may be folded when planning.
+    shape_only: `evaluate` needs the inputs' shapes but not their values, which are None when it
+    is folded.
     """
 
     name: str
@@ -270,6 +272,7 @@ class Operator:
     optional: frozenset[int]
     pure: bool
     custom: bool
+    shape_only: bool = False
 
 
 _OPERATORS: dict[tuple[bool, str], Operator] = {}
@@ -287,6 +290,7 @@ def register(
     optional: Iterable[int] = (),
     pure: bool = True,
     custom: bool = False,
+    shape_only: bool = False,
 ) -> None:
     """Make an operator known. `name` is the builtin's name in the schema, or a custom name."""
 
@@ -296,7 +300,7 @@ def register(
     assert not options or SCHEMA.has_table(options), options
     _OPERATORS[custom, name] = Operator(
         name, infer, evaluate, options, versions, span(inputs), span(outputs),
-        frozenset(optional), pure, custom,
+        frozenset(optional), pure, custom, shape_only,
     )  # fmt: skip
 
 

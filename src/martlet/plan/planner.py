@@ -2,7 +2,8 @@
 
 1. Every node is looked up and checked against the operator's registration.
 2. Shapes and types are inferred in order. Where all inputs of a pure operator are known, it is
-   evaluated now (shape arithmetic, expanded weights) and its step disappears from the plan.
+   evaluated now (shape arithmetic, expanded weights) and its step disappears from the plan; so is
+   one that looks at the shapes of its inputs alone.
    Where a shape depends on data, it stays open and is inferred again when the step runs.
 3. For each step, the tensors that nobody needs afterwards are listed, so that a run holds only
    what is live; the largest sum of live bytes is the plan's need of memory.
@@ -17,7 +18,7 @@ import numpy as np
 
 from martlet.dtypes import DType
 from martlet.errors import ModelError, UnsupportedError
-from martlet.graph import ABSENT, Graph, Model, Node
+from martlet.graph import ABSENT, Graph, Model, Node, fits
 from martlet.ops.operator import Call, Operator, Session, Spec, constant_value, lookup
 
 # Folded results larger than this are computed in every run instead, so that a plan does not
@@ -120,12 +121,17 @@ def make_plan(
     graph = model.graphs[index]
     specs: list[Spec | None] = [None] * len(graph.tensors)
     values: dict[int, np.ndarray] = {}
+    computed = {i for node in graph.nodes for i in node.outputs}
     for i, tensor in enumerate(graph.tensors):
         where = f"{model.source}, subgraph {index}, tensor {i} {tensor.name!r}"
         if tensor.is_constant:
             values[i] = constant_value(tensor, where)
             specs[i] = Spec(tensor.dtype, tensor.shape)
         elif tensor.is_variable:
+            specs[i] = Spec(tensor.dtype, tensor.shape)
+        elif i not in computed and tensor.size == 0 and tensor.dtype.supported:
+            # An empty constant has no bytes, so that its buffer looks like none at all.
+            values[i] = np.zeros(tensor.shape, tensor.dtype.numpy)
             specs[i] = Spec(tensor.dtype, tensor.shape)
     for i, spec in zip(graph.inputs, input_specs, strict=True):
         if i != ABSENT:
@@ -185,12 +191,13 @@ def _plan_node(
             specs[i] = spec
             values.pop(i, None)
     variable = any(i != ABSENT and graph.tensors[i].is_variable for i in node.inputs)
-    if static and operator.pure and not variable and _known(node, values):
-        if operator.name in EXPANSIONS or sum(s.nbytes for s in results) <= FOLD_LIMIT:
-            for i, value in zip(node.outputs, evaluate(call, results), strict=True):
-                if i != ABSENT:
-                    values[i] = value
-            return None
+    known = operator.shape_only or (not variable and _known(node, values))
+    small = operator.name in EXPANSIONS or sum(s.nbytes for s in results) <= FOLD_LIMIT
+    if static and operator.pure and known and small:
+        for i, value in zip(node.outputs, evaluate(call, results), strict=True):
+            if i != ABSENT:
+                values[i] = value
+        return None
     return Step(call, number, list(node.inputs), list(node.outputs), static, results)
 
 
@@ -219,6 +226,8 @@ def infer(call: Call) -> list[Spec]:
         if spec.shape is not None:
             if any(n < 0 for n in spec.shape):
                 call.fail(f"output {i} would have a negative size", found=str(list(spec.shape)))
+            if not fits(spec.shape):
+                call.fail(f"output {i} would be too large an array", found=str(list(spec.shape)))
             call.session.reserve(spec.nbytes, f"{call.place}, output {i}")
     return results
 
@@ -229,10 +238,10 @@ def evaluate(call: Call, specs: Sequence[Spec]) -> list[np.ndarray]:
         results = call.operator.evaluate(call, *call.values)
     arrays = [results] if isinstance(results, np.ndarray) else list(results)
     for i, (array, spec) in enumerate(zip(arrays, specs, strict=True)):
-        if spec.shape is not None and array.shape != spec.shape or array.dtype != spec.dtype.numpy:
-            raise AssertionError(
-                f"{call.place}: output {i} is {array.dtype}{list(array.shape)}, its rule says {spec}"
-            )
+        shape = array.shape if spec.shape is None else spec.shape
+        if array.shape != shape or array.dtype != spec.dtype.numpy:
+            found = f"{array.dtype}{list(array.shape)}"
+            raise AssertionError(f"{call.place}: output {i} is {found}, its rule says {spec}")
     return arrays
 
 

@@ -13,7 +13,6 @@ files are rewritten in place, pass the bytes instead.
 from __future__ import annotations
 
 import io
-import math
 import mmap
 import os
 import zipfile
@@ -24,11 +23,20 @@ import numpy as np
 
 from martlet.dtypes import DType
 from martlet.errors import ArgumentError, ModelError, UnsupportedError
-from martlet.graph import Blockwise, Graph, Model, Node, Quantization, Signature, Tensor
+from martlet.graph import (
+    MAX_RANK,
+    Blockwise,
+    Graph,
+    Model,
+    Node,
+    Quantization,
+    Signature,
+    Tensor,
+    fits,
+)
 from martlet.schema.layout import Decoder, Record
 from martlet.schema.tflite import IDENTIFIER, SCHEMA
 
-MAX_RANK = 32  # NumPy's own limit is 64; TensorFlow Lite's kernels stop at 8
 MAX_FILES_BYTES = 1 << 30
 _VIEWS = frozenset({("Buffer", "data"), ("Operator", "custom_options")})
 Bytes = bytes | bytearray | memoryview
@@ -256,7 +264,7 @@ class _ModelReader:
             )
         if any(n < 0 for n in shape):
             raise self.error("a size is negative", where, found=str(list(shape)))
-        if math.prod(shape) >= 1 << 62:
+        if not fits(shape):
             raise self.error("the shape has too many elements", where, found=str(list(shape)))
         return shape
 
