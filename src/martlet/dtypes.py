@@ -71,7 +71,7 @@ class DType(enum.Enum):
         return self.name
 
 
-_NUMPY = {
+_NUMPY: dict[DType, np.dtype] = {
     DType.FLOAT32: np.dtype(np.float32),
     DType.FLOAT16: np.dtype(np.float16),
     DType.INT32: np.dtype(np.int32),

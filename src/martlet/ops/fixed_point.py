@@ -52,7 +52,7 @@ def doubling_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
     total = product + nudge
     # Division that truncates towards zero, as in C.
     result = np.where(total >= 0, total >> 31, -((-total) >> 31))
-    return np.minimum(result, INT32_MAX)
+    return np.asarray(np.minimum(result, INT32_MAX))
 
 
 def rounding_shift_right(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
@@ -61,7 +61,7 @@ def rounding_shift_right(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarra
     exponent = np.asarray(exponent, np.int64)
     mask = (np.int64(1) << exponent) - 1
     threshold = (mask >> 1) + (x < 0)
-    return (x >> exponent) + ((x & mask) > threshold)
+    return np.asarray((x >> exponent) + ((x & mask) > threshold))
 
 
 def wrap_int32(x: np.ndarray) -> np.ndarray:
@@ -83,4 +83,4 @@ def multiply_twice(
 def saturate(x: np.ndarray, dtype: type | np.dtype) -> np.ndarray:
     """Clamp to the range of an integer type and convert."""
     info = np.iinfo(dtype)
-    return np.clip(x, info.min, info.max).astype(dtype)
+    return np.asarray(np.clip(x, info.min, info.max)).astype(dtype)

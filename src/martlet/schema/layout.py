@@ -121,7 +121,7 @@ class Schema:
 
     def defaults(self, table: str) -> dict[str, Any]:
         """The value of every field of a table that an empty table would have."""
-        return {f.name: _default(f) for f in self.fields(table) if f.kept}
+        return {f.name: f.default for f in self.fields(table) if f.kept}
 
     def record(self, table: str, **fields: Any) -> Record:
         """A table made by hand: defaults, with the given fields changed."""
@@ -163,10 +163,6 @@ class Schema:
             return Field(name, "enum", type_, slot, value, enum.format, "", kept)
         kind = "string" if type_ == "string" else "union" if type_ in self.unions else "table"
         return Field(name, kind, type_, slot, None, "I", "", kept)
-
-
-def _default(field: Field) -> Any:
-    return field.default
 
 
 class Decoder:
@@ -296,7 +292,7 @@ class Decoder:
             array = np.frombuffer(self.data, dtype, count, target + 4)
             return array if (table, field.name) in self.views else array.copy()
         self.check_vector(target, count, 4, path)
-        items = []
+        items: list[Any] = []
         for i in range(count):
             at = f"{path}[{i}]"
             item = self.reference(target + 4 + 4 * i, at)
@@ -375,7 +371,7 @@ class Encoder:
             self.pad(alignment, 4)
             position = len(self.out)
             self.out += struct.pack("<I", array.size)
-            self.out += memoryview(array).cast("B") if array.size else b""
+            self.out += array.tobytes()
             if isinstance(value, np.ndarray) and value.nbytes > 64:
                 self.shared[id(value)] = position
             return position

@@ -1,0 +1,40 @@
+"""Graphs are easy to build by hand and worth printing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from martlet.dtypes import DType
+from martlet.graph import Graph, Model, Quantization
+
+
+def test_three_lines_make_a_graph() -> None:
+    graph = Graph()
+    x = graph.input("x", (1, 4))
+    graph.output(graph.add("RELU", [x]))
+
+    assert [n.op for n in graph.nodes] == ["RELU"]
+    assert graph.tensors[graph.outputs[0]].shape == (1, 4)
+
+
+def test_a_graph_prints_its_tensors_and_nodes() -> None:
+    graph = Graph("tiny")
+    x = graph.input("image", (-1, 4), DType.INT8, Quantization.of(0.5, 3))
+    w = graph.constant(np.ones(4, np.int8), "w", None, Quantization.of([1.0, 2.0]))
+    graph.output(graph.add("MUL", [x, w], {"fused_activation_function": "RELU"}))
+    text = str(Model([graph], source="tiny.tflite"))
+    for part in ("tiny.tflite", "'image' int8 -1×4", "0.5 × (q − 3)", "MUL(#0, #1)", "RELU"):
+        assert part in text
+    assert "2 scales 1…2 along axis 0" in str(graph.tensors[w])
+
+
+def test_a_type_without_counterpart_is_refused() -> None:
+    with pytest.raises(TypeError, match="longdouble|float128"):
+        Graph().constant(np.zeros(1, np.longdouble))
+
+
+def test_one_zero_point_serves_all_scales() -> None:
+    assert Quantization.of([1, 2, 3], 5).zero_point.tolist() == [5, 5, 5]
+    assert Quantization.of([1, 2]).per_channel
+    assert not Quantization()
