@@ -6,7 +6,9 @@ take (Jacob et al., arXiv 1712.05877; design, section 6):
 
 - twice: the doubling high multiplication rounds to 31 fractional bits, then a shift rounds again
   (`multiply_twice`);
-- once: the full 64-bit product is rounded in one shift (`multiply_once`).
+- once: 64-bit sums (16-bit activations) are multiplied by the upper 16 bits of the mantissa, and
+  the product is rounded in one shift (`multiply_wide`); or the multiplier stays a double, and the
+  product is rounded to an integer (`round_half_away`).
 
 All functions take and give int64 arrays that hold int32 values, unless they say otherwise.
 """
@@ -78,6 +80,58 @@ def multiply_twice(
     right = np.maximum(-exponent, 0)
     shifted = wrap_int32(np.asarray(x, np.int64) << left)
     return rounding_shift_right(doubling_high_multiply(shifted, mantissa), right)
+
+
+def multiply_wide(
+    x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int
+) -> np.ndarray:
+    """x * mantissa / 2^31 * 2^exponent of 64-bit sums x, by a mantissa rounded to 16 bits.
+
+    One rounding shift, ties towards +infinity. Meant for |x| < 2^47 and exponents below 8; wraps
+    to 32 bits beyond.
+    """
+    mantissa = np.asarray(mantissa, np.int64)
+    upper = np.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
+    shift = 15 - np.asarray(exponent, np.int64)
+    right, left = np.maximum(shift, 1), np.maximum(1 - shift, 0)
+    product = (np.asarray(x, np.int64) * upper) << left
+    return wrap_int32((product + (np.int64(1) << (right - 1))) >> right)
+
+
+def round_half_away(x: np.ndarray) -> np.ndarray:
+    """Floats rounded to whole numbers, ties away from zero, as C's `round`; exact."""
+    whole = np.trunc(x)
+    return np.asarray(whole + np.copysign(np.abs(x - whole) >= 0.5, x).astype(whole.dtype))
+
+
+def multiply_once(
+    x: np.ndarray, mantissa: np.ndarray | int, exponent: np.ndarray | int
+) -> np.ndarray:
+    """x * mantissa / 2^31 * 2^exponent for wide x (up to 48 bits), with one rounding, half up.
+
+    Only the upper 16 bits of the mantissa count, themselves rounded half up.
+    """
+    short = np.minimum((np.asarray(mantissa, np.int64) + (1 << 15)) >> 16, 0x7FFF)
+    left = np.maximum(np.asarray(exponent, np.int64) - 14, 0)
+    right = 15 - np.minimum(np.asarray(exponent, np.int64), 14)
+    product = (np.asarray(x, np.int64) << left) * short
+    return wrap_int32((product + (np.int64(1) << (right - 1))) >> right)
+
+
+def reciprocal_of_one_plus(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + x) for x in [0, 1), both with 31 fractional bits.
+
+    Three Newton-Raphson steps for 1 / d, d = (1 + x) / 2, from the line 48/17 - 32/17 d, with 29
+    fractional bits; each product rounds as `doubling_high_multiply` does.
+    """
+    one = 1 << 29
+    half = (np.asarray(x, np.int64) + INT32_MAX + 1) >> 1
+    result = 1515870810 + doubling_high_multiply(half, -1010580540)
+    for _ in range(3):
+        error = one - doubling_high_multiply(half, result)
+        step = doubling_high_multiply(result, error) << 2
+        result = result + np.clip(step, INT32_MIN, INT32_MAX)
+    return np.clip(result << 1, INT32_MIN, INT32_MAX)
 
 
 def saturate(x: np.ndarray, dtype: type | np.dtype) -> np.ndarray:
