@@ -131,7 +131,7 @@ def reciprocal_of_one_plus(x: np.ndarray) -> np.ndarray:
         error = one - doubling_high_multiply(half, result)
         step = doubling_high_multiply(result, error) << 2
         result = result + np.clip(step, INT32_MIN, INT32_MAX)
-    return np.clip(result << 1, INT32_MIN, INT32_MAX)
+    return np.asarray(np.clip(result << 1, INT32_MIN, INT32_MAX))
 
 
 def saturate(x: np.ndarray, dtype: type | np.dtype) -> np.ndarray:
