@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from martlet.dtypes import DType
 from martlet.errors import ArgumentError, LimitError, MartletError, ModelError
 from martlet.graph import ABSENT, Model
 from martlet.ops.operator import Call, Operator, Spec
@@ -57,6 +58,7 @@ class Session:
         memory_limit: float | None = None,
         time_limit: float | None = None,
         custom: Mapping[str, Operator] | None = None,
+        keep_all: bool = False,
     ) -> None:
         self.model = model
         self.reference = reference
@@ -65,6 +67,10 @@ class Session:
         self.time_limit = limit_from("MARTLET_TIME_LIMIT", time_limit, None)
         self.resources: dict[Any, Any] = {}
         self.variables: dict[tuple[int, int], np.ndarray] = {}
+        self.shapes: dict[tuple[int, int], tuple[int, ...]] = {}
+        """Shapes that the last run found for tensors whose shape depends on data."""
+        self.kept: dict[int, dict[int, np.ndarray]] | None = {} if keep_all else None
+        """Every tensor of the last run of each graph, if they are to be kept."""
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._live = 0
@@ -133,13 +139,8 @@ class Session:
         self._live = 0
         self._deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
 
-    def run(
-        self,
-        plan: Plan,
-        inputs: Sequence[np.ndarray],
-        keep: dict[int, np.ndarray] | None = None,
-    ) -> list[np.ndarray]:
-        """Run a plan; returns the outputs. `keep` receives every tensor of the graph."""
+    def run(self, plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run a plan; returns the outputs."""
         env: dict[int, np.ndarray] = dict(plan.values)
         for i, array in zip(plan.graph.inputs, inputs, strict=True):
             if i != ABSENT:
@@ -154,26 +155,41 @@ class Session:
                 if i != ABSENT:
                     env[i] = array
                     self._live += array.nbytes
-            if keep is not None:
+                    if not step.static:
+                        self.shapes[plan.index, i] = array.shape
+            if self.kept is not None:
                 continue
             for i in step.release:
                 self._live -= env.pop(i).nbytes
-        if keep is not None:
-            keep.update(env)
+        if self.kept is not None:
+            self.kept[plan.index] = env
         self._live = before
         return [env[i] for i in plan.graph.outputs]
 
     def variable(self, index: int, tensor: int) -> np.ndarray:
-        """The state of a variable tensor; zero (its zero point, if quantised) at first."""
+        """The state of a variable tensor; zero (its zero point, if it is int8) at first."""
         key = (index, tensor)
         if key not in self.variables:
             declared = self.model.graphs[index].tensors[tensor]
             self.reserve(declared.nbytes, f"{self.model.source}, variable {declared.name!r}")
-            self.variables[key] = np.zeros(declared.shape, declared.dtype.numpy)
+            self.variables[key] = np.empty(declared.shape, declared.dtype.numpy)
+            self._reset(key)
         return self.variables[key]
 
-    def reset_variables(self) -> None:
-        self.variables.clear()
+    def reset_variables(self, index: int | None = None) -> None:
+        """Give the variable tensors (of one graph, or all) their first value, in place."""
+        for key in self.variables:
+            if index in (None, key[0]):
+                self._reset(key)
+
+    def _reset(self, key: tuple[int, int]) -> None:
+        declared = self.model.graphs[key[0]].tensors[key[1]]
+        quantization = declared.quantization
+        zero: object = b"" if declared.dtype is DType.STRING else 0
+        # TensorFlow Lite resets int8 state alone to the value that stands for 0.
+        if declared.dtype is DType.INT8 and quantization and quantization.zero_point.size == 1:
+            zero = int(np.clip(quantization.zero_point[0], -128, 127))
+        self.variables[key].fill(zero)
 
     def _run_step(self, step: Step, env: dict[int, np.ndarray]) -> list[np.ndarray]:
         plan_call = step.call
