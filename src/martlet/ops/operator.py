@@ -38,10 +38,11 @@ import numpy as np
 from martlet.constants import decode
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
-from martlet.graph import ABSENT, Graph, Node, Quantization, Tensor
+from martlet.graph import ABSENT, MAX_RANK, Graph, Node, Quantization, Tensor
 from martlet.schema.tflite import SCHEMA
 
 Shape = tuple[int, ...]
+INDICES = (DType.INT32, DType.INT64)
 
 
 class Spec(NamedTuple):
@@ -242,6 +243,39 @@ class Call:
         if not -rank <= axis < rank:
             self.fail(f"{what} is out of range", f"{-rank} to {rank - 1}", str(axis))
         return axis % rank if rank else 0
+
+    # Inputs that are shapes, axes and sizes -------------------------------------------------
+
+    def integers(self, i: int, *sizes: int, dtypes: Sequence[DType] = INDICES) -> list[int] | None:
+        """Input i as Python integers, flattened; None while its value is not known.
+
+        It must have the shape `sizes`; without them, be a vector no longer than a shape can be.
+        """
+        self.check_dtype(i, *dtypes)
+        shape = self.shape(i)
+        if not (shape == sizes if sizes else len(shape) == 1 and shape[0] <= MAX_RANK):
+            self.fail(
+                f"input {i} {self.input(i).name!r} has the wrong shape",
+                str(list(sizes)) if sizes else f"a vector of at most {MAX_RANK}",
+                str(list(shape)),
+            )
+        value = self.value(i)
+        return None if value is None else [int(n) for n in value.ravel()]
+
+    def integer(self, i: int, dtypes: Sequence[DType] = INDICES) -> int | None:
+        """The one element of input i as a Python integer; None while it is not known."""
+        self.check_dtype(i, *dtypes)
+        self.check_one(i)
+        value = self.value(i)
+        return None if value is None else int(value.item())
+
+    def check_one(self, i: int) -> None:
+        """Raise unless input i has one element."""
+        shape = self.shape(i)
+        if math.prod(shape) != 1:
+            self.fail(
+                f"input {i} {self.input(i).name!r} is not one value", found=f"shape {list(shape)}"
+            )
 
     def tick(self) -> None:
         self.session.tick()

@@ -17,11 +17,10 @@ def _new_shape(call: Call) -> list[Spec]:
     """
     dtype = call.dtype(0)
     if call.has(1) and call.rank(1) == 1:
-        call.check_dtype(1, DType.INT32, DType.INT64)
-        value = call.value(1)
+        value = call.integers(1)
         if value is None:
             return [Spec(dtype, None)]
-        target = [int(n) for n in value]
+        target = value
     else:
         option = call.option("new_shape")
         target = [] if option is None else [int(n) for n in option]
@@ -58,17 +57,11 @@ def _squeezed_shape(call: Call) -> list[Spec]:
 
 def _expanded_shape(call: Call) -> list[Spec]:
     """EXPAND_DIMS: with a 1 put in where input 1 says; -1 is behind the last dimension."""
-    call.check_dtype(1, DType.INT32, DType.INT64)
-    call.check(
-        math.prod(call.shape(1)) == 1,
-        "the axis is not one number",
-        found=f"shape {list(call.shape(1))}",
-    )
-    value = call.value(1)
+    value = call.integer(1)
     if value is None:
         return [Spec(call.dtype(0), None)]
     shape = call.shape(0)
-    axis = call.axis(int(value.item()), len(shape) + 1)
+    axis = call.axis(value, len(shape) + 1)
     return [Spec(call.dtype(0), (*shape[:axis], 1, *shape[axis:]))]
 
 
