@@ -236,7 +236,8 @@ def evaluate(call: Call, specs: Sequence[Spec]) -> list[np.ndarray]:
     """Run the operator's meaning; its results must be what its own rule promised."""
     with np.errstate(all="ignore"):
         results = call.operator.evaluate(call, *call.values)
-    arrays = [results] if isinstance(results, np.ndarray) else list(results)
+    single = isinstance(results, (np.ndarray, np.generic))  # 0-d arithmetic gives bare numbers
+    arrays = [np.asarray(results)] if single else [np.asarray(r) for r in results]
     for i, (array, spec) in enumerate(zip(arrays, specs, strict=True)):
         shape = array.shape if spec.shape is None else spec.shape
         if array.shape != shape or array.dtype != spec.dtype.numpy:
