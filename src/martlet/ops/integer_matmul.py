@@ -1,8 +1,9 @@
 """Matrix products of integers, exact, at the speed of floating-point ones.
 
 NumPy has a fast (BLAS) matrix product for floats alone. As long as every partial sum is an integer
-below 2^24 a float32 product is exact, and below 2^53 a float64 one; only beyond that does the
-slow integer product of NumPy take over.
+up to 2^24 a float32 product is exact, and up to 2^53 a float64 one; only beyond that does the
+slow integer product of NumPy take over. Large weights are converted a block of columns at a time,
+so that there is never a float copy of all of them.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ from __future__ import annotations
 import numpy as np
 
 FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
+BLOCK = 1 << 23  # elements of b that are converted at once
 
 
 def integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b for arrays of integers, batches broadcast: int64, exact if it fits in 64 bits."""
-    depth = a.shape[-1]
-    bound = depth * _magnitude(a) * _magnitude(b)
-    if bound <= FLOAT32_EXACT:
-        product = np.matmul(a.astype(np.float32), b.astype(np.float32))
-    elif bound <= FLOAT64_EXACT:
-        product = np.matmul(a.astype(np.float64), b.astype(np.float64))
-    else:
-        product = np.matmul(a.astype(np.int64), b.astype(np.int64))
-    return np.asarray(product, np.int64)
+    bound = a.shape[-1] * _magnitude(a) * _magnitude(b)
+    kind: type = np.int64
+    if bound <= FLOAT64_EXACT:
+        kind = np.float32 if bound <= FLOAT32_EXACT else np.float64
+    left = a.astype(kind)
+    if b.ndim > 2 or b.size <= BLOCK:
+        return np.asarray(np.matmul(left, b.astype(kind)), np.int64)
+    depth, columns = b.shape
+    step = max(1, BLOCK // depth)
+    result = np.empty((*a.shape[:-1], columns), np.int64)
+    for start in range(0, columns, step):
+        block = slice(start, start + step)
+        result[..., block] = np.matmul(left, b[:, block].astype(kind))
+    return result
 
 
 def centered(x: np.ndarray, zero_point: int) -> np.ndarray:
