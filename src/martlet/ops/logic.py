@@ -27,7 +27,7 @@ PACKED = (DType.INT4, DType.UINT4)
 def _right_shift(x: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Arithmetic; negative counts shift by 0, large ones by all places but one."""
     last = 8 * x.dtype.itemsize - 1
-    return np.right_shift(x, np.clip(places, 0, last).astype(x.dtype))
+    return np.asarray(np.right_shift(x, np.clip(places, 0, last).astype(x.dtype)))
 
 
 def _left_shift(x: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -177,9 +177,8 @@ def _infer_bitcast(call: Call) -> list[Spec]:
 def _bitcast(call: Call, x: np.ndarray) -> np.ndarray:
     target, shape = _infer_bitcast(call)[0]
     assert shape is not None
-    if target is DType.BOOL:
-        return np.ascontiguousarray(x).view(np.uint8).astype(np.bool_).reshape(shape)
-    return np.ascontiguousarray(x).reshape(-1).view(target.numpy).reshape(shape)
+    stored = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+    return (stored != 0 if target is DType.BOOL else stored.view(target.numpy)).reshape(shape)
 
 
 register("BITCAST", infer=_infer_bitcast, evaluate=_bitcast, inputs=1, options="BitcastOptions")

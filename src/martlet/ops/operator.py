@@ -60,6 +60,9 @@ class Spec(NamedTuple):
 class Session(Protocol):
     """What stateful operators and control flow need of the interpreter that runs them."""
 
+    model: Model
+    """What runs, for operators that look into a subgraph. Read only."""
+
     resources: dict[Any, Any]
     """Variables, hash tables and generators, by a key of the operator's choice."""
 
