@@ -20,7 +20,7 @@ def integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     kind: type = np.int64
     if bound <= FLOAT64_EXACT:
         kind = np.float32 if bound <= FLOAT32_EXACT else np.float64
-    left = a.astype(kind)
+    left: np.ndarray = a.astype(kind)
     if b.ndim > 2 or b.size <= BLOCK:
         return np.asarray(np.matmul(left, b.astype(kind)), np.int64)
     depth, columns = b.shape

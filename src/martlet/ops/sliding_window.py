@@ -58,30 +58,38 @@ def window_axes(
     letters: the axes' letters in the names of the options (`stride_h`). sizes, taps: elements
     of the image and of the window along each axis.
     """
-    padding = call.option("padding")
-    call.check(padding in ("SAME", "VALID"), "unknown padding", "SAME or VALID", str(padding))
     axes = []
     for letter, size, count in zip(letters, sizes, taps, strict=True):
         stride = call.option(f"stride_{letter}")
         dilation = call.option(f"dilation_{letter}_factor") if dilated else 1
-        call.check(stride > 0, f"stride_{letter} must be positive", found=str(stride))
-        call.check(dilation > 0, f"dilation_{letter}_factor must be positive", found=str(dilation))
-        call.check(size > 0 and count > 0, f"axis {letter} of the image or the window is empty")
-        extent = (count - 1) * dilation + 1
-        if padding == "SAME":
-            positions = -(-size // stride)
-        else:
-            call.check(
-                extent < size + 2 * stride,
-                f"the window is longer than the image along axis {letter}",
-                f"at most {size}",
-                str(extent),
-            )
-            # A window that hangs over by less than a stride has no position, and is no error.
-            positions = max(0, (size + stride - extent) // stride)
-        before = max(0, (positions - 1) * stride + extent - size) // 2
-        axes.append(Axis(size, count, stride, dilation, positions, before))
+        axes.append(
+            window_axis(call, call.option("padding"), letter, size, count, stride, dilation)
+        )
     return axes
+
+
+def window_axis(
+    call: Call, padding: object, letter: str, size: int, taps: int, stride: int, dilation: int = 1
+) -> Axis:
+    """One axis with its padding worked out, checked. `letter` names it in messages."""
+    call.check(padding in ("SAME", "VALID"), "unknown padding", "SAME or VALID", str(padding))
+    call.check(stride > 0, f"stride_{letter} must be positive", found=str(stride))
+    call.check(dilation > 0, f"dilation_{letter}_factor must be positive", found=str(dilation))
+    call.check(size > 0 and taps > 0, f"axis {letter} of the image or the window is empty")
+    extent = (taps - 1) * dilation + 1
+    if padding == "SAME":
+        positions = -(-size // stride)
+    else:
+        call.check(
+            extent < size + 2 * stride,
+            f"the window is longer than the image along axis {letter}",
+            f"at most {size}",
+            str(extent),
+        )
+        # A window that hangs over by less than a stride has no position, and is no error.
+        positions = max(0, (size + stride - extent) // stride)
+    before = max(0, (positions - 1) * stride + extent - size) // 2
+    return Axis(size, taps, stride, dilation, positions, before)
 
 
 def taps(
