@@ -23,9 +23,8 @@ from martlet.dtypes import DType
 from martlet.ops.activation_range import apply, fused_activation, integer_range
 from martlet.ops.dynamic_quantization import quantize_rows
 from martlet.ops.fixed_point import multiply_twice, multiply_wide, quantize_multipliers, wrap_int32
+from martlet.ops.integer_matmul import FLOAT32_EXACT, FLOAT64_EXACT
 from martlet.ops.operator import Call
-
-FLOAT32_EXACT, FLOAT64_EXACT = 1 << 24, 1 << 53
 
 WEIGHTS = {
     DType.FLOAT32: (DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT4),
