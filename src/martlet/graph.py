@@ -152,6 +152,14 @@ class Node:
     intermediates: list[int] = field(default_factory=list)
     mutating_inputs: list[bool] | None = None
 
+    def calls(self) -> list[int]:
+        """The numbers of the graphs that its options name."""
+        found: list[int] = []
+        for name, value in self.options.items():
+            if name.endswith(("subgraph_index", "subgraph_indices")):
+                found += [] if value is None else np.atleast_1d(value).tolist()
+        return found
+
     def __str__(self) -> str:
         ins = ", ".join(f"#{i}" if i >= 0 else "–" for i in self.inputs)
         outs = ", ".join(f"#{i}" for i in self.outputs)

@@ -113,7 +113,7 @@ def test_control_flow_must_call_a_subgraph_that_exists() -> None:
     c = graph.input("c", (), DType.BOOL)
     options = {"then_subgraph_index": 0, "else_subgraph_index": 5}
     graph.output(graph.add("IF", [c], options, options_type="IfOptions"))
-    with pytest.raises(ModelError, match="else_subgraph_index names a subgraph.*found 5"):
+    with pytest.raises(ModelError, match="its options name a subgraph.*found 5"):
         read(write(Model([graph])))
 
 

@@ -22,14 +22,6 @@ from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
 
 MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
-_CALLS = (
-    "then_subgraph_index",
-    "else_subgraph_index",
-    "cond_subgraph_index",
-    "body_subgraph_index",
-    "init_subgraph_index",
-    "decomposition_subgraph_index",
-)
 
 
 def limit_from(name: str, value: float | None, default: float | None) -> float | None:
@@ -224,10 +216,7 @@ class Session:
 
 def check_calls(model: Model) -> None:
     """Raise if subgraphs call each other in a circle: such a model would never end."""
-    calls = [
-        sorted({node.options[k] for node in g.nodes for k in _CALLS if k in node.options})
-        for g in model.graphs
-    ]
+    calls = [sorted({i for node in g.nodes for i in node.calls()}) for g in model.graphs]
     done: set[int] = set()
     for start in range(len(calls)):
         stack = [(start, iter(calls[start]))]

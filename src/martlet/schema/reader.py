@@ -357,13 +357,13 @@ class _ModelReader:
 
     def _check_calls(self, number: int, graph: Graph, count: int) -> None:
         for i, node in enumerate(graph.nodes):
-            for name, value in node.options.items():
-                if name.endswith("subgraph_index") and not 0 <= value < count:
+            for target in node.calls():
+                if not 0 <= target < count:
                     raise self.error(
-                        f"{name} names a subgraph that does not exist",
+                        "its options name a subgraph that does not exist",
                         f"subgraph {number}, node {i} ({node.op})",
                         expected=f"0 to {count - 1}",
-                        found=str(value),
+                        found=str(target),
                     )
 
     def _signature(self, record: Record, graphs: list[Graph]) -> Signature:
