@@ -56,7 +56,7 @@ class _Windows(NamedTuple):
     def spread(self, shape: Shape) -> Shape:
         """The input's shape once dilated and padded."""
         return tuple(
-            max(n - 1, -1) * d + 1 + before + after if n else before + after
+            ((n - 1) * d + 1 if n else 0) + before + after
             for n, d, (before, after) in zip(shape, self.base_dilations, self.padding, strict=True)
         )
 
@@ -92,8 +92,8 @@ def _checked(call: Call, windows: _Windows) -> _Windows:
             all(v > 0 for v in values), f"{what} of the window must be positive", found=str(values)
         )
     call.check(
-        all(n > 0 for n in windows.spread(call.shape(0))),
-        "the padding leaves nothing of the input",
+        all(n >= 0 for n in windows.spread(call.shape(0))),
+        "the padding crops more than there is",
         found=str(windows.padding),
     )
     return windows
@@ -134,7 +134,7 @@ def _plain_windows(call: Call) -> _Windows | None:
     rank = _check_inputs(call)
     fold = call.option("reduce_function")
     call.check(fold in _FOLDS, "the function is not known", " or ".join(_FOLDS), str(fold))
-    given = []
+    given: list[Shape] = []
     for i in (2, 3, 4):
         call.check_dtype(i, DType.INT64)
         values = call.value(i)
@@ -144,7 +144,8 @@ def _plain_windows(call: Call) -> _Windows | None:
             values.size == rank, f"input {i} has the wrong length", str(rank), str(values.size)
         )
         given.append(tuple(int(v) for v in values.ravel()))
-    return _checked(call, _Windows(fold, *given, (1,) * rank, ((0, 0),) * rank))
+    sizes, strides, dilations = given
+    return _checked(call, _Windows(fold, sizes, strides, dilations, (1,) * rank, ((0, 0),) * rank))
 
 
 def _windows(call: Call) -> _Windows | None:
@@ -160,9 +161,8 @@ def _infer(call: Call) -> list[Spec]:
 
 def _spread(call: Call, x: np.ndarray, initial: np.ndarray, windows: _Windows) -> np.ndarray:
     shape = windows.spread(x.shape)
-    if shape == x.shape and all(d == 1 for d in windows.base_dilations):
-        if not any(n for pair in windows.padding for n in pair):
-            return x
+    if set(windows.base_dilations) == {1} and set(windows.padding) == {(0, 0)}:
+        return x
     call.session.reserve(math.prod(shape) * x.itemsize, call.place)
     spread = np.full(shape, initial.ravel()[0], x.dtype)
     source, target = [], []
