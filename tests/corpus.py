@@ -60,10 +60,15 @@ def run_case(case: Case, reference: bool) -> list[str]:
     answers = case.answers
     resolver = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
     interpreter = Interpreter(str(case.path), experimental_op_resolver_type=resolver)
+    inputs: dict[int, np.ndarray] = {}
     for key, value in answers.items():
         if match := re.fullmatch(r"in(\d+)", key):
-            interpreter.set_input(int(match[1]), value)
+            inputs[interpreter.get_input_details()[int(match[1])]["index"]] = value
+    for index, value in inputs.items():
+        interpreter.resize_tensor_input(index, value.shape)
     interpreter.allocate_tensors()
+    for index, value in inputs.items():
+        interpreter.set_tensor(index, value)
     runs = 1 + max(
         (int(m[1]) - 1 for k in answers if (m := re.fullmatch(r"ref\d+_(\d+)", k))), default=0
     )
@@ -71,7 +76,8 @@ def run_case(case: Case, reference: bool) -> list[str]:
     for run in range(1, runs + 1):
         interpreter.invoke()
         suffix = "" if run == 1 else f"_{run}"
-        for k, got in enumerate(interpreter._outputs):
+        for k, detail in enumerate(interpreter.get_output_details()):
+            got = np.asarray(interpreter.get_tensor(detail["index"]))
             if (ref := answers.get(f"ref{k}{suffix}")) is None:
                 continue
             opt = answers.get(f"opt{k}{suffix}", ref)

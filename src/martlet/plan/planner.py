@@ -122,8 +122,11 @@ def make_plan(
     specs: list[Spec | None] = [None] * len(graph.tensors)
     values: dict[int, np.ndarray] = {}
     computed = {i for node in graph.nodes for i in node.outputs}
+    given = {*graph.inputs, *graph.outputs}
     for i, tensor in enumerate(graph.tensors):
         where = f"{model.source}, subgraph {index}, tensor {i} {tensor.name!r}"
+        if (i in given or tensor.is_variable) and not tensor.dtype.supported:
+            raise UnsupportedError(f"the type {tensor.dtype.name} is not supported", where=where)
         if tensor.is_constant:
             values[i] = constant_value(tensor, where)
             specs[i] = Spec(tensor.dtype, tensor.shape)
