@@ -216,7 +216,7 @@ def _power(call: Call, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             whole = x.dtype.type(round(exponent))
             power = np.power(x, whole)
             power = power if whole == 1 else np.asarray(apply(power, "NONE"))
-            return np.asarray(np.broadcast_to(power, np.broadcast_shapes(x.shape, y.shape)))
+            return np.broadcast_to(power, np.broadcast_shapes(x.shape, y.shape)).copy()
     if x.dtype.kind == "f":
         return np.asarray(np.power(x, y))
     power = np.power(x.astype(np.float64), y.astype(np.float64))

@@ -31,9 +31,9 @@ def _right_shift(x: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _left_shift(x: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The value is widened to 32 bits, whose shift counts modulo 32, and cut to its type again."""
-    wide = x.astype(np.int64) << (places.astype(np.int64) & 31)
-    return wide.astype(x.dtype)
+    """Counts below 0, or from the number of bits on, leave nothing."""
+    inside = (places >= 0) & (places < 8 * x.dtype.itemsize)
+    return np.where(inside, np.left_shift(x, np.where(inside, places, 0)), 0).astype(x.dtype)
 
 
 @dataclass(frozen=True)

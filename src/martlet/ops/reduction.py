@@ -43,6 +43,7 @@ from martlet.ops.pairwise import input_zero_point, is_quantized, output_zero_poi
 EIGHT_AND_SIXTEEN = (DType.UINT8, DType.INT8, DType.INT16)
 NUMBERS = (DType.FLOAT32, DType.INT32, DType.INT64, *EIGHT_AND_SIXTEEN)
 Axes = tuple[int, ...]
+_WORKING_BYTES = 48  # of 64-bit intermediates, for each element of a quantised result
 
 
 def _axes(call: Call) -> Axes | None:
@@ -227,7 +228,7 @@ def _infer(call: Call) -> list[Spec]:
 
 def _check_same_scale(call: Call) -> None:
     given, declared = (
-        [(float(q.scale[0]), int(q.zero_point[0]))] if q else []
+        [(float(q.scale[0]), int(q.zero_point[0]))] if q and q.scale.size else []
         for q in (call.input(0).quantization, call.output().quantization)
     )
     call.check(
@@ -246,6 +247,7 @@ def _evaluate(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:
         return operator.plain(call, x, axes).reshape(shape)
     if x.size == 0:
         return np.zeros(shape, x.dtype)
+    call.session.reserve(_WORKING_BYTES * math.prod(shape), call.place)
     return operator.quantized(call, x, axes).reshape(shape)
 
 
@@ -315,7 +317,7 @@ def _cumulative_sum(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:
     sums = np.cumsum(x[order], axis=0, dtype=x.dtype)
     if call.option("exclusive"):
         sums = np.concatenate([np.zeros_like(sums[:1]), sums[:-1]])
-    return np.moveaxis(sums[order], 0, axis)
+    return np.ascontiguousarray(np.moveaxis(sums[order], 0, axis))
 
 
 register(
