@@ -14,6 +14,7 @@ Sums of integers are taken in float32 while they stay below 2^24, else in float6
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def check_arithmetic(call: Call, at: Operands) -> DType:
         call.check_dtype(at.bias, *BIAS[dtype])
         shape = call.shape(at.bias)
         call.check(
-            int(np.prod(shape, dtype=object)) == channels,
+            math.prod(shape) == channels,
             "the bias does not fit the output channels",
             f"{channels} elements",
             f"shape {list(shape)}",
@@ -90,7 +91,6 @@ def check_arithmetic(call: Call, at: Operands) -> DType:
     if weights is not DType.FLOAT32:
         _weight_scales(call, at)
     if dtype is not DType.FLOAT32:
-        # The scale first: `integer_range` needs it only where there is an activation.
         call.scale(at.data)
         call.output_scale()
         check_zero_points(call, at, dtype)
@@ -163,7 +163,10 @@ def arithmetic(
     bias = None if bias is None else bias.ravel()
     if call.dtype(at.weights) is DType.FLOAT32:
         return _float(data, weights, bias, activation)
-    if call.dtype(at.data) is DType.FLOAT32:
+    # Weights as floats; for hybrid arithmetic also what quantising the activations takes.
+    hybrid = call.dtype(at.data) is DType.FLOAT32
+    call.session.reserve(8 * weights.size + 16 * data.size * hybrid, call.place)
+    if hybrid:
         return _hybrid(call, at, data, weights, bias, activation, symmetric)
     return _quantized(call, at, data, weights, bias, activation)
 
@@ -187,8 +190,8 @@ def _hybrid(
     symmetric: bool,
 ) -> Arithmetic:
     """Unsigned weights are read as signed bytes without a zero point: old converters meant so."""
-    batches = data.shape[0]
-    centered, row_scales = quantize_rows(data.reshape(batches, -1), not symmetric)
+    batches, *rest = data.shape
+    centered, row_scales = quantize_rows(data.reshape(batches, math.prod(rest)), not symmetric)
     scales = _weight_scales(call, at).astype(np.float32)
     factors = row_scales.reshape(batches, *(1,) * (data.ndim - 1))
 
