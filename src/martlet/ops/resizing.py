@@ -139,7 +139,8 @@ def _nearest(call: Call, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     align, half = bool(call.option("align_corners")), bool(call.option("half_pixel_centers"))
     rows = _nearest_positions(x.shape[1], int(new[0]), align, half)
     columns = _nearest_positions(x.shape[2], int(new[1]), align, half)
-    return np.take(np.take(x, rows, 1), columns, 2)
+    tall: np.ndarray = np.take(x, rows, 1)
+    return np.take(tall, columns, 2)
 
 
 register(
