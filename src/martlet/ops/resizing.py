@@ -132,7 +132,8 @@ def _nearest_positions(size: int, new: int, align: bool, half: bool) -> np.ndarr
     nearest = np.floor(place)
     if align:
         nearest += place - nearest >= 0.5
-    return np.clip(nearest, 0, size - 1).astype(np.int64)
+    positions: np.ndarray = np.clip(nearest, 0, size - 1)
+    return positions.astype(np.int64)
 
 
 def _nearest(call: Call, x: np.ndarray, new: np.ndarray) -> np.ndarray:
