@@ -27,8 +27,9 @@ from martlet.runtime.values import convert_value
 
 def load(model: str | os.PathLike[str] | bytes | Any, **options: Any) -> RunnableModel:
     """Load a model from a path, or from its bytes. `options`: see `martlet.Interpreter`."""
-    given = "model_path" if isinstance(model, (str, os.PathLike)) else "model_content"
-    return RunnableModel(Interpreter(**{given: model}, **options))
+    if isinstance(model, (str, os.PathLike)):
+        return RunnableModel(Interpreter(model_path=model, **options))
+    return RunnableModel(Interpreter(model_content=model, **options))
 
 
 class Outputs(tuple[Any, ...]):
@@ -44,9 +45,8 @@ class Outputs(tuple[Any, ...]):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             if key not in self.names:
-                raise ArgumentError(
-                    "there is no output of that name", ", ".join(self.names), found=key
-                )
+                names = ", ".join(self.names)
+                raise ArgumentError("there is no output of that name", expected=names, found=key)
             key = self.names.index(key)
         return super().__getitem__(key)
 

@@ -27,13 +27,21 @@ import numpy as np
 from martlet.errors import ArgumentError
 from martlet.graph import ABSENT
 from martlet.runtime.custom import CustomOps, as_operators
-from martlet.runtime.delegates import Delegate, DelegateError
+from martlet.runtime.delegates import Delegate, DelegateError, load_delegate
 from martlet.runtime.details import Details, op_details, tensor_details
 from martlet.runtime.session import Session
 from martlet.runtime.signatures import SignatureRunner, signature_maps
 from martlet.runtime.tensors import GraphTensors
 from martlet.schema.reader import File, read
 
+__all__ = [
+    "Delegate",
+    "Interpreter",
+    "InterpreterWithCustomOps",
+    "OpResolverType",
+    "SignatureRunner",
+    "load_delegate",
+]
 log = logging.getLogger("martlet")
 
 
@@ -328,8 +336,8 @@ class Interpreter:
                 raise ArgumentError(
                     f"SignatureDef signature_key is None and model has {len(self._signatures)} "
                     "Signatures. None is only allowed when the model has 1 SignatureDef",
-                    expected=" or ".join(map(repr, self._signatures))
-                    or "set_tensor() and invoke()",
+                    expected=" or ".join(map(repr, self._signatures)),
+                    hint="" if self._signatures else "Use set_tensor(), invoke() and get_tensor().",
                 )
             signature_key = next(iter(self._signatures))
         return SignatureRunner(self, signature_key)
