@@ -48,27 +48,24 @@ def quantize_multipliers(multipliers: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def doubling_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
-    """round(a * b / 2^31), half away from zero, saturated (SQRDMULH)."""
+    """round(a * b / 2^31), half towards +infinity, saturated (SQRDMULH)."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    total = product + nudge
-    # Division that truncates towards zero, as in C.
-    result = np.where(total >= 0, total >> 31, -((-total) >> 31))
-    return np.asarray(np.minimum(result, INT32_MAX))
+    return np.asarray(np.minimum((product + (1 << 30)) >> 31, INT32_MAX))
 
 
 def rounding_shift_right(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
     """x / 2^exponent, half away from zero (gemmlowp's RoundingDivideByPOT)."""
     x = np.asarray(x, np.int64)
     exponent = np.asarray(exponent, np.int64)
-    mask = (np.int64(1) << exponent) - 1
-    threshold = (mask >> 1) + (x < 0)
-    return np.asarray((x >> exponent) + ((x & mask) > threshold))
+    half = (np.int64(1) << exponent) >> 1
+    # One less for negative numbers, unless nothing is shifted out.
+    less = (x >> 63) & -np.minimum(exponent, 1)
+    return np.asarray((x + half + less) >> exponent)
 
 
 def wrap_int32(x: np.ndarray) -> np.ndarray:
     """The low 32 bits, as C's arithmetic on int32 leaves them."""
-    return ((np.asarray(x, np.int64) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+    return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
 
 
 def multiply_twice(
