@@ -82,7 +82,7 @@ def run_float(
     h = _given(values, layout.output_state).reshape(cell.batch, cell.outputs)
     c = _given(values, layout.cell_state).reshape(cell.batch, cell.cells)
     out = np.empty((time, cell.batch, cell.outputs), np.float32)
-    for t in steps(call, time, reverse):
+    for t in steps(call, out, reverse):
         prepared = None if shared is None else shared.prepare(h)
         forget = gates[FORGET].at(t, prepared, h, c)
         update = np.float32(1) - forget if cell.cifg else gates[INPUT].at(t, prepared, h, c)

@@ -219,7 +219,7 @@ def run_16(call: Call, cell: Cell, values: Values, x: np.ndarray) -> Sequences:
             / np.float32(call.scale(layout.output_state))
         )
     out = np.empty((time, cell.batch, cell.outputs), np.int8)
-    for t in steps(call, time):
+    for t in steps(call, out):
         forget = gates[FORGET].at(t, h, zero, c)
         update = 32767 - forget if cell.cifg else gates[INPUT].at(t, h, zero, c)
         proposal = gates[CELL].at(t, h, zero, c)

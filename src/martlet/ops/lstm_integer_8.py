@@ -99,7 +99,7 @@ def run_8(call: Call, cell: Cell, values: Values, x: np.ndarray) -> Sequences:
     h = given_value(values, layout.output_state).reshape(cell.batch, cell.outputs)
     c = given_value(values, layout.cell_state).reshape(cell.batch, cell.cells).astype(np.int64)
     out = np.empty((time, cell.batch, cell.outputs), np.int8)
-    for t in steps(call, time):
+    for t in steps(call, out):
         forget, proposal = gates[FORGET].at(t, h, zero), gates[CELL].at(t, h, zero)
         c = next_cell(c, forget, 32767 - forget, proposal, 0, cell_clip)
         opening = gates[OUTPUT].at(t, h, zero)

@@ -177,8 +177,9 @@ def time_first(x: np.ndarray, time_major: bool) -> np.ndarray:
     return x if time_major else np.ascontiguousarray(x.swapaxes(0, 1))
 
 
-def steps(call: Call, count: int, reverse: bool = False) -> Iterator[int]:
-    """The moments of a sequence in the order in which they are computed."""
-    for t in reversed(range(count)) if reverse else range(count):
+def steps(call: Call, out: np.ndarray, reverse: bool = False) -> Iterator[int]:
+    """The moments of an output [time, …] in the order in which they are computed."""
+    moments = range(len(out) if out.size else 0)
+    for t in reversed(moments) if reverse else moments:
         call.tick()
         yield t
