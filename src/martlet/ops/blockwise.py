@@ -53,26 +53,32 @@ def check_blockwise(call: Call, i: int) -> None:
             )
 
 
-def dequantize_blocks(call: Call, i: int, stored: np.ndarray) -> np.ndarray:
-    """The real values of input i."""
+def dequantize_blocks(
+    call: Call, i: int, stored: np.ndarray, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """The real values of input i, or of those of its rows (indices of the first dimension)."""
     blockwise = _of(call, i)
-    grid = _grid(call, i, blockwise)
-    shape = stored.shape
+    grid = list(_grid(call, i, blockwise))
+    entry = slice(None) if rows is None else rows // (stored.shape[0] // grid[0])
+    if rows is not None:
+        stored = stored[rows]
+        grid[0] = rows.size
     # Each dimension splits into (its entries in the grid, the elements that share an entry).
-    split = [
-        n for size, entries in zip(shape, grid, strict=True) for n in (entries, size // entries)
-    ]
-    spread = [n for entries in grid for n in (entries, 1)]
+    split = []
+    for size, entries in zip(stored.shape, grid, strict=True):
+        split += [entries, size // entries] if entries else [0, 0]
 
     def entries_of(index: int) -> np.ndarray:
         tensor = call.graph.tensors[index]
-        return constant_value(tensor, f"{call.place}, tensor {tensor.name!r}").reshape(spread)
+        value = constant_value(tensor, f"{call.place}, tensor {tensor.name!r}")
+        chosen = value.reshape(_grid(call, i, blockwise))[entry].astype(np.float32)
+        return chosen.reshape([n for entries in grid for n in (entries, 1)])
 
     values = stored.reshape(split).astype(np.float32)
     if blockwise.zero_points >= 0:
-        values -= entries_of(blockwise.zero_points).astype(np.float32)
-    values *= entries_of(blockwise.scales).astype(np.float32)
-    return values.reshape(shape)
+        values -= entries_of(blockwise.zero_points)
+    values *= entries_of(blockwise.scales)
+    return values.reshape(stored.shape)
 
 
 def _of(call: Call, i: int) -> Blockwise:
