@@ -245,8 +245,6 @@ def _check_channels(call: Call, at: Operands) -> int:
 
 # Convolution2DTransposeBias -------------------------------------------------------------------
 
-PADDING = {0: "UNKNOWN", 1: "SAME", 2: "VALID"}
-
 
 def _mediapipe_axes(call: Call) -> list[Axis]:
     """From the custom options: padding, stride over the width and over the height, as int32."""

@@ -93,7 +93,7 @@ def check_arithmetic(call: Call, at: Operands) -> DType:
     if dtype is not DType.FLOAT32:
         call.scale(at.data)
         call.output_scale()
-        check_zero_points(call, at, dtype)
+        _check_zero_points(call, at, dtype)
         call.check(
             call.output().dtype is dtype,
             "the output has another type than the input",
@@ -104,7 +104,7 @@ def check_arithmetic(call: Call, at: Operands) -> DType:
     return dtype
 
 
-def check_zero_points(call: Call, at: Operands, dtype: DType) -> None:
+def _check_zero_points(call: Call, at: Operands, dtype: DType) -> None:
     """16-bit activations and biases are symmetric; others have zero points of 32 bits."""
     for what, zero in (
         ("input", call.zero_point(at.data)),
