@@ -47,7 +47,11 @@ def input_zero_point(call: Call, i: int) -> int:
 
 
 def output_zero_point(call: Call) -> int:
-    return _in_range(call, call.output_zero_point(), call.output().dtype, "output 0")
+    dtype = call.output().dtype
+    call.check(
+        dtype.is_integer, "output 0 cannot hold quantised values", "an integer type", dtype.name
+    )
+    return _in_range(call, call.output_zero_point(), dtype, "output 0")
 
 
 def _in_range(call: Call, zero_point: int, dtype: DType, what: str) -> int:
