@@ -15,6 +15,8 @@ By type of x and y:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from martlet.dtypes import DType
@@ -118,6 +120,10 @@ def _batch_matmul(call: Call, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         y = y.swapaxes(-1, -2)
     if call.dtype(1) is F32:
         return np.asarray(np.matmul(x, y))
+    shape = _infer(call)[0].shape
+    assert shape is not None
+    # x, y and the sums as 64-bit numbers, and the sums once more on their way.
+    call.session.reserve(8 * (x.size + y.size + 2 * math.prod(shape)), call.place)
     if call.dtype(0) is F32:
         q, scales = quantize_rows(x, bool(call.option("asymmetric_quantize_inputs")))
         sums = integer_matmul(q, y).astype(np.float32)

@@ -238,7 +238,13 @@ def _fully_connected(
     return y.reshape(shape)
 
 
+def _reserve(call: Call, rows: np.ndarray, weights: np.ndarray) -> None:
+    """Room for x and the sums as 64-bit numbers, once as they are and once on their way."""
+    call.session.reserve(16 * (rows.size + rows.shape[0] * weights.shape[0]), call.place)
+
+
 def _hybrid(call: Call, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    _reserve(call, rows, weights)
     if is_blockwise(call, 1):
         call.session.reserve(weights.size * 4, call.place)
         q, scales = quantize_rows(rows, asymmetric=True)
@@ -253,6 +259,7 @@ def _quantized(
     call: Call, rows: np.ndarray, weights: np.ndarray, bias: np.ndarray | None
 ) -> np.ndarray:
     dtype, w_dtype = call.dtype(0), call.dtype(1)
+    _reserve(call, rows, weights)
     scales = _weight_scales(call)
     if scales.size == 1:
         weights = centered(weights, call.zero_point(1))

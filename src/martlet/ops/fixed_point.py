@@ -23,9 +23,11 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
 def quantize_multiplier(multiplier: float) -> tuple[int, int]:
-    """(mantissa, exponent) of a non-negative double."""
+    """(mantissa, exponent) of a non-negative double; the largest where it is too large."""
     if multiplier == 0:
         return 0, 0
+    if not math.isfinite(multiplier):
+        return INT32_MAX, 30
     fraction, exponent = math.frexp(multiplier)
     mantissa = math.floor(fraction * (1 << 31) + 0.5)  # half away from zero, for positives
     if mantissa == 1 << 31:
