@@ -1,4 +1,4 @@
-"""ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, FLOOR_DIV, FLOOR_MOD, POW, ATAN2, ADD_N."""
+"""ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, FLOOR_*, POW, ATAN2, ADD_N."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def assert_litert_s(op: str, inputs: list[Any], options: Any = None, outputs: An
     fields = {"options_type": OPTIONS[op], "outputs": outputs}
     model, arrays = one_node(op, inputs, options, **fields)
     got, want = run_model(model, arrays)[0], litert(model, arrays)[0]
-    assert got.dtype == want.dtype and got.shape == want.shape
+    assert (got.dtype, got.shape) == (want.dtype, want.shape)
     np.testing.assert_allclose(got, want, rtol=0 if got.dtype.kind in "iu" else 1e-6)
 
 
@@ -236,9 +236,7 @@ def test_quantised_arithmetic_is_litert_s(
 
 
 def test_squared_difference_is_litert_s() -> None:
-    quantized(
-        "SQUARED_DIFFERENCE", ints(np.int8), ints(np.int8), (0.05, 0.02, 0.3), (3, -4, -100)
-    )
+    quantized("SQUARED_DIFFERENCE", ints(np.int8), ints(np.int8), (0.05, 0.02, 0.3), (3, -4, -100))
 
 
 @pytest.mark.parametrize("op", ["ADD", "SUB"])

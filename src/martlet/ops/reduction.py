@@ -286,15 +286,20 @@ def _infer_arg(call: Call) -> list[Spec]:
 
 
 def _arg_extreme(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:
-    """The first index of the extreme; NaNs lose against everything."""
+    """The first index of the extreme. NaNs lose against everything, but for one that comes first
+    along an axis with nothing behind it.
+    """
     axis = _one_axis(call, DType.INT32, DType.INT64)
+    assert axis is not None  # in a run every input has a value
     dtype = DType[call.option("output_type")].numpy
-    find = np.argmax if call.op == "ARG_MAX" else np.argmin
-    if x.dtype.kind == "f" and (unordered := np.isnan(x)).any():
-        choose = np.fmax if call.op == "ARG_MAX" else np.fmin
-        best = choose.reduce(x, axis=axis, keepdims=True)
-        return np.asarray(np.argmax((x == best) & ~unordered, axis=axis)).astype(dtype)
-    return np.asarray(find(x, axis=axis)).astype(dtype)
+    greatest = call.op == "ARG_MAX"
+    if x.dtype.kind != "f" or not np.isnan(x).any():
+        return np.asarray((np.argmax if greatest else np.argmin)(x, axis=axis)).astype(dtype)
+    best = (np.fmax if greatest else np.fmin).reduce(x, axis=axis, keepdims=True)
+    index = np.asarray(np.argmax(x == best, axis=axis))  # 0 where all are NaNs
+    if math.prod(x.shape[axis + 1 :]) == 1:
+        index = np.where(np.isnan(np.take(x, 0, axis)), 0, index)
+    return index.astype(dtype)
 
 
 for _name, _options in (("ARG_MAX", "ArgMaxOptions"), ("ARG_MIN", "ArgMinOptions")):
