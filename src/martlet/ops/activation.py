@@ -28,9 +28,10 @@ from martlet.ops.fixed_point import (
     rounding_shift_right,
     saturate,
 )
-from martlet.ops.lookup_table import Function, look_up, single
+from martlet.ops.lookup_table import look_up
 from martlet.ops.operator import Call, Spec, broadcast, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
+from martlet.ops.single_precision import Function, erfc, erfc_single, single, tanh_single
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16, DType.FLOAT64)
 EIGHT_BITS = (DType.INT8, DType.UINT8)
@@ -207,8 +208,8 @@ def _hard_swish_quantized(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _high_multiply16(a: np.ndarray, b: int) -> np.ndarray:
-    """a * b / 2^15, half away from zero."""
-    return rounding_shift_right(a * b, 15)
+    """a * b / 2^15, halves up."""
+    return np.asarray((a * b + (1 << 14)) >> 15)
 
 
 def _saturate16(x: np.ndarray) -> np.ndarray:
@@ -291,7 +292,7 @@ def _logistic_quantized(call: Call, x: np.ndarray) -> np.ndarray:
 def _tanh_quantized(call: Call, x: np.ndarray) -> np.ndarray:
     """tanh(x) = 2 * logistic(2 x) - 1, so that half as many bits lie between two entries."""
     if call.dtype(0) is not DType.INT16:
-        return look_up(call, x, single(np.tanh))
+        return look_up(call, x, tanh_single)
     steps = _to_table_steps(call, x, (0, 1))
     value = _sigmoid_lines(steps, 8, 0xFFFF) - (1 << 23)
     half = 1 << 7
@@ -309,25 +310,6 @@ def _elu_single(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(x < 0, single(np.expm1)(np.minimum(x, 0)), x))
 
 
-@cache
-def _erfc_polynomial() -> np.polynomial.Chebyshev:
-    """log(erfc(x) * e^(x^2) / t) over t = 1 / (1 + x / 2), for x from 0 to 26."""
-    angles = np.pi * (np.arange(64) + 0.5) / 64
-    low = 1 / 14
-    t = (1 + low) / 2 + (1 - low) / 2 * np.cos(angles)
-    x = 2 / t - 2
-    values = [math.log(math.erfc(a)) + a * a - math.log(b) for a, b in zip(x, t, strict=True)]
-    return np.polynomial.Chebyshev.fit(t, values, 24, domain=[low, 1])
-
-
-def erfc(x: np.ndarray) -> np.ndarray:
-    """1 - erf(x) in float64, which NumPy lacks; good to 1e-12 of itself."""
-    size = np.minimum(np.abs(x.astype(np.float64)), 26.0)
-    t = 1 / (1 + size / 2)
-    upper = t * np.exp(_erfc_polynomial()(t) - size * size)
-    return np.asarray(np.where(x < 0, 2 - upper, upper))
-
-
 def _gelu(call: Call, x: np.ndarray) -> np.ndarray:
     if call.option("approximate"):
         root = x.dtype.type(math.sqrt(2 / math.pi))
@@ -342,10 +324,10 @@ def _gelu_quantized(call: Call, x: np.ndarray) -> np.ndarray:
     def approximate(real: np.ndarray) -> np.ndarray:
         cubic = real + np.float32(0.044715) * real * real * real
         root = np.float32(math.sqrt(2 / math.pi))
-        return half * real * (one + single(np.tanh)(root * cubic))
+        return half * real * (one + tanh_single(root * cubic))
 
     def exact(real: np.ndarray) -> np.ndarray:
-        return half * real * single(erfc)(real * np.float32(-math.sqrt(0.5)))
+        return np.asarray(half * real * erfc_single(real * np.float32(-math.sqrt(0.5))))
 
     function: Function = approximate if call.option("approximate") else exact
     return look_up(call, x, function)

@@ -37,5 +37,6 @@ def saturate_float(x: np.ndarray, dtype: DType) -> np.ndarray:
 
 def convert_as_x86(x: np.ndarray) -> np.ndarray:
     """Floats truncated towards zero to int32 values, as int64; -2^31 for what does not fit."""
-    fits = (x > -2147483904.0) & (x < 2147483648.0)
-    return np.asarray(np.where(fits, np.where(fits, x, 0).astype(np.int64), INT32_MIN))
+    whole = np.trunc(x)
+    fits = (whole >= float(INT32_MIN)) & (whole < -float(INT32_MIN))
+    return np.asarray(np.where(fits, np.where(fits, whole, 0).astype(np.int64), INT32_MIN))

@@ -6,14 +6,9 @@
 put through the function, divided by the output's scale and rounded half away from zero, all in
 float32. int16 inputs have 513 entries, one for every 128th value, between which a line is drawn;
 each entry is moved by half of the line's error in the middle of its segment.
-
-C's float functions are right to the last bit nearly everywhere, NumPy's are not. `single` makes
-a float32 function that is, from one that NumPy computes in float64.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -21,14 +16,9 @@ from martlet.dtypes import DType
 from martlet.ops.fixed_point import round_half_away
 from martlet.ops.float_to_integer import saturate_float
 from martlet.ops.operator import Call
+from martlet.ops.single_precision import Function
 
-Function = Callable[[np.ndarray], np.ndarray]
 SEGMENTS = 512
-
-
-def single(function: Function) -> Function:
-    """The function on float32, computed in float64 and rounded once."""
-    return lambda x: np.asarray(function(x.astype(np.float64)), np.float32)
 
 
 def look_up(call: Call, x: np.ndarray, function: Function) -> np.ndarray:

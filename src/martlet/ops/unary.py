@@ -31,9 +31,10 @@ from martlet.ops.fixed_point import (
 )
 from martlet.ops.fixed_point_functions import inverse_sqrt
 from martlet.ops.float_to_integer import convert_as_x86
-from martlet.ops.lookup_table import Function, look_up, single
+from martlet.ops.lookup_table import look_up
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
+from martlet.ops.single_precision import Function, single
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16, DType.FLOAT64)
 QUANTIZED = (DType.INT8, DType.INT16)
