@@ -20,6 +20,7 @@ from martlet.dtypes import DType
 from martlet.ops.operator import Call, Shape
 
 Activation = Callable[[np.ndarray], np.ndarray]
+LARGEST = np.finfo(np.float32).max  # in place of an infinite inverse, which makes NaN of 0
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
@@ -66,7 +67,7 @@ def quantize_rows(x: np.ndarray, asymmetric: bool) -> Rows:
         extent = np.maximum(-low, high)
         empty = extent == 0
         extent = np.where(empty, np.float32(127), extent)
-        q = _round(x * (np.float32(127) / extent))
+        q = _round(x * np.minimum(np.float32(127) / extent, LARGEST))
         return Rows(np.clip(q, -127, 127), extent / np.float32(127), np.zeros_like(low))
     low, high = low.astype(np.float64), high.astype(np.float64)
     empty = low == high
@@ -76,7 +77,7 @@ def quantize_rows(x: np.ndarray, asymmetric: bool) -> Rows:
     zero = np.where(128 + np.abs(low / scale) < 127 + np.abs(high / scale), by_low, by_high)
     zero = np.where(empty, 0, np.clip(_round(zero), -128, 127)).astype(np.float32)
     scale = scale.astype(np.float32)
-    q = _round(zero + x * (np.float32(1) / scale))
+    q = _round(zero + x * np.minimum(np.float32(1) / scale, LARGEST))
     return Rows(np.clip(q, -128, 127), scale, zero)
 
 
