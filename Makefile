@@ -1,39 +1,52 @@
 # Two commands do everything on a fresh machine with Python 3.10+ and make:
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
-# Others: lint, test-all (long sweeps too), programs (programs of others), fuzz, clean.
+# Others: lint, programs (programs of others), test-all (long sweeps too), fuzz, clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PROGRAMS := .venv-programs
 
-.PHONY: demo test test-all lint programs fuzz clean setup
+.PHONY: demo test test-all lint programs fuzz clean
 
-setup: $(STAMP)
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Martlet needs Python 3.10 or newer; set PYTHON=") if sys.version_info < (3, 10) else 0'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli,test]'
-	touch $@
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
 
-demo: $(STAMP)
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+$(PROGRAMS)/.installed: pyproject.toml tests/programs/requirements.txt tests/programs/programs.txt
+	$(PYTHON) -m venv $(PROGRAMS)
+	$(PROGRAMS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/programs/requirements.txt -e .
+	$(PROGRAMS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/programs/programs.txt
+	@touch $@
+
+demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)
+test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
 
-test-all: $(STAMP) programs
-	$(BIN)/python -m pytest -q -m '' --ignore=tests/programs
+test-all: $(VENV)/.test programs
+	$(BIN)/python -m pytest -q -m ''
 
-lint: $(STAMP)
+programs: $(PROGRAMS)/.installed
+	$(PROGRAMS)/bin/python -m pytest -q -o addopts= tests/programs
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check src tests examples
 	$(BIN)/ruff format --check src tests examples
 	$(BIN)/mypy
 
-fuzz: $(STAMP)
+fuzz: $(VENV)/.test
 	$(BIN)/python tests/fuzz.py --count 100000
 
 clean:
-	rm -rf $(VENV) .venv-* build dist
+	rm -rf $(VENV) $(PROGRAMS) build dist

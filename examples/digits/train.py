@@ -10,6 +10,7 @@ written; the int8 model takes its activation ranges from runs of the float model
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,11 @@ CHANNELS = (1, 16, 32, 32)
 def initial_weights(random: np.random.Generator) -> list[np.ndarray]:
     """Filters (3, 3, in, out) and biases in turn, then the dense layer's (in, out) and bias."""
     weights: list[np.ndarray] = []
-    for inside, outside in zip(CHANNELS[:-1], CHANNELS[1:], strict=True):
+    for inside, outside in itertools.pairwise(CHANNELS):
         weights += [random.normal(0, np.sqrt(2 / (9 * inside)), (3, 3, inside, outside))]
         weights += [np.zeros(outside)]
     weights += [random.normal(0, np.sqrt(1 / CHANNELS[-1]), (CHANNELS[-1], 10)), np.zeros(10)]
-    return weights
+    return [w.astype(np.float32) for w in weights]
 
 
 def patches(x: np.ndarray, stride: int) -> np.ndarray:
@@ -67,7 +68,7 @@ def unpatch(gradient: np.ndarray, shape: tuple[int, ...], stride: int) -> np.nda
     """The transpose of `patches`: sums each window's gradient back onto the image."""
     n, h, w, c = shape
     before = 1 if stride == 1 else 0
-    result = np.zeros((n, h + before + 1, w + before + 1, c))
+    result = np.zeros((n, h + before + 1, w + before + 1, c), np.float32)
     parts = gradient.reshape(*gradient.shape[:3], 3, 3, c)
     rows, columns = parts.shape[1] * stride, parts.shape[2] * stride
     for dy in range(3):
@@ -113,7 +114,16 @@ def gradients(
     return loss, result
 
 
-def train(images: np.ndarray, labels: np.ndarray, epochs: int = 40) -> list[np.ndarray]:
+def shifted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The images, half of the time moved by at most one pixel each way."""
+    if random.random() < 0.5:
+        return images
+    dy, dx = random.integers(0, 3, 2)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return padded[:, dy : dy + 8, dx : dx + 8]
+
+
+def train(images: np.ndarray, labels: np.ndarray, epochs: int = 50) -> list[np.ndarray]:
     """Adam (Kingma & Ba, arXiv 1412.6980) with shifted copies of the images."""
     random = np.random.default_rng(0)
     weights = initial_weights(random)
@@ -125,8 +135,7 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: int = 40) -> list[np.n
         total = 0.0
         for start in range(0, len(order), 64):
             rows = order[start : start + 64]
-            shift = tuple(random.integers(-1, 2, 2))
-            loss, slopes = gradients(weights, np.roll(images[rows], shift, (1, 2)), labels[rows])
+            loss, slopes = gradients(weights, shifted(images[rows], random), labels[rows])
             total += loss * len(rows)
             step += 1
             rate = 3e-3 * (1 - epoch / epochs)
@@ -185,10 +194,11 @@ def quantize(model: Model, samples: np.ndarray) -> Model:
 
     (Jacob et al., arXiv 1712.05877; Krishnamoorthi, arXiv 1806.08342.)
     """
-    session = Session(model)
-    seen: dict[int, np.ndarray] = {}
+    session = Session(model, keep_all=True)
     graph = model.main
-    session.run(session.plan(0, [Spec(DType.FLOAT32, samples.shape)]), [samples], keep=seen)
+    session.run(session.plan(0, [Spec(DType.FLOAT32, samples.shape)]), [samples])
+    assert session.kept is not None
+    seen = session.kept[0]
     result = Graph(graph.name, inputs=list(graph.inputs), outputs=list(graph.outputs))
     ranges = {}
     for i, tensor in enumerate(graph.tensors):

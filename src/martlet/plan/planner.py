@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.errors import ModelError, UnsupportedError
+from martlet.errors import MartletError, ModelError, UnsupportedError
 from martlet.graph import ABSENT, Graph, Model, Node, fits
 from martlet.ops.operator import Call, Operator, Session, Spec, constant_value, lookup
 
@@ -116,8 +116,13 @@ def make_plan(
     input_specs: Sequence[Spec],
     session: Session,
     custom: Mapping[str, Operator],
+    on_error: Callable[[MartletError], None] | None = None,
 ) -> Plan:
-    """Plan graph `index` of a model for inputs of these specs (one per graph input)."""
+    """Plan graph `index` of a model for inputs of these specs (one per graph input).
+
+    `on_error` hears of each node that breaks a rule, and planning goes on with what the file
+    declares of its outputs; without it the first error is raised. Such a plan cannot run.
+    """
     graph = model.graphs[index]
     specs: list[Spec | None] = [None] * len(graph.tensors)
     values: dict[int, np.ndarray] = {}
@@ -143,8 +148,17 @@ def make_plan(
     steps = []
     for number, node in enumerate(graph.nodes):
         place = place_of(model, index, number)
-        operator = resolve(node, place, custom)
-        step = _plan_node(graph, node, number, place, operator, session, specs, values)
+        try:
+            operator = resolve(node, place, custom)
+            step = _plan_node(graph, node, number, place, operator, session, specs, values)
+        except MartletError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            for i in node.outputs:
+                if i != ABSENT:
+                    specs[i] = Spec(graph.tensors[i].dtype, graph.tensors[i].shape)
+            continue
         if step is not None:
             steps.append(step)
     for i in graph.outputs:
@@ -181,6 +195,18 @@ def _plan_node(
                     "which is not supported",
                     where=place,
                 )
+    for i, index in enumerate(node.outputs):
+        if index != ABSENT and (
+            index in graph.inputs
+            or index in node.inputs
+            or graph.tensors[index].is_constant
+            or graph.tensors[index].is_variable
+        ):
+            raise ModelError(
+                f"output {i}, tensor {index} {graph.tensors[index].name!r}, is no place for "
+                "results: it is an input of the node or the graph, a constant or a variable",
+                where=place,
+            )
     call = Call(
         node, graph, place, session, operator,
         [specs[i] if i != ABSENT else None for i in node.inputs],
