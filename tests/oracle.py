@@ -35,9 +35,14 @@ def litert(
 
 
 def agree(
-    op: str, inputs: Sequence[Any], options: Any = None, tolerance: float = 0.0, **kwargs: Any
+    op: str,
+    inputs: Sequence[Any],
+    options: Any = None,
+    tolerance: float = 0.0,
+    reference: bool = True,
+    **kwargs: Any,
 ) -> Any:
-    """Assert that one node gives what LiteRT's reference kernel gives.
+    """Assert that one node gives what LiteRT's (reference) kernel gives.
 
     Returns the output, or the list of outputs if there are several.
     """
@@ -48,7 +53,7 @@ def agree(
     answers = run_model(model, arrays)
     for index, answer in zip(model.main.outputs, answers, strict=True):
         model.main.tensors[index].shape = answer.shape  # some kernels hold it against their own
-    for answer, expected in zip(answers, litert(model, arrays), strict=True):
+    for answer, expected in zip(answers, litert(model, arrays, reference), strict=True):
         assert answer.shape == expected.shape
         assert answer.dtype.kind == expected.dtype.kind
         if tolerance and answer.dtype.kind in "fc":
