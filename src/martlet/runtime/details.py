@@ -2,6 +2,9 @@
 
 In: the graph as the file declares it, and the present shape of a tensor. Out: the dictionaries
 that programs written for `tf.lite.Interpreter` read, with the same types of values.
+
+Two kernels of TensorFlow Lite leave marks in the details when they are planned, which are given
+here, too: DENSIFY names its output, and WHILE strikes out what it passes on and nobody reads.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.graph import ABSENT, Graph, Quantization, Tensor
+from martlet.graph import ABSENT, Graph, Model, Node, Quantization, Tensor
 
 Details = dict[str, Any]
 
@@ -30,13 +33,18 @@ _SHOWN = {
 
 
 def tensor_details(
-    graph: Graph, index: int, shape: tuple[int, ...], compress_zero_points: bool = False
+    graph: Graph,
+    index: int,
+    shape: tuple[int, ...],
+    planned: bool = False,
+    compress_zero_points: bool = False,
 ) -> Details:
-    """The details of one tensor that now has this shape."""
+    """The details of one tensor that now has this shape. `planned`: the graph was allocated."""
     tensor = graph.tensors[index]
     scale, zero_point = _whole_tensor(tensor.quantization)
+    dense = planned and any(n.op == "DENSIFY" and index in n.outputs for n in graph.nodes)
     return {
-        "name": tensor.name,
+        "name": "Densify_output" if dense else tensor.name,
         "index": index,
         "shape": _ints(shape),
         "shape_signature": _ints(shape_signature(tensor, shape)),
@@ -47,9 +55,12 @@ def tensor_details(
     }
 
 
-def op_details(graph: Graph, number: int) -> Details:
-    """The details of one node."""
+def op_details(model: Model, graph: Graph, number: int, planned: bool = False) -> Details:
+    """The details of one node. `planned`: the graph was allocated."""
     node = graph.nodes[number]
+    outputs = node.outputs
+    if planned and node.op == "WHILE":
+        outputs = _outputs_of_loop(model, graph, node)
 
     def types(indices: list[int]) -> list[type]:
         return [numpy_type(graph.tensors[i].dtype) for i in indices if i != ABSENT]
@@ -58,10 +69,23 @@ def op_details(graph: Graph, number: int) -> Details:
         "index": number,
         "op_name": node.op,
         "inputs": _ints(node.inputs),
-        "outputs": _ints(node.outputs),
+        "outputs": _ints(outputs),
         "operand_types": types(node.inputs),
-        "result_types": types(node.outputs),
+        "result_types": types(outputs),
     }
+
+
+def _outputs_of_loop(model: Model, graph: Graph, node: Node) -> list[int]:
+    """The outputs of a WHILE; ABSENT for those that the body never changes and nobody uses."""
+    body = model.graphs[node.options.get("body_subgraph_index", 0)]
+    used = {i for other in graph.nodes for i in other.inputs} | set(graph.outputs)
+    references = {DType.STRING, DType.RESOURCE, DType.VARIANT}
+
+    def passed_on(position: int, output: int) -> bool:
+        same = body.inputs[position : position + 1] == body.outputs[position : position + 1]
+        return same and output not in used and graph.tensors[output].dtype not in references
+
+    return [ABSENT if passed_on(k, i) else i for k, i in enumerate(node.outputs)]
 
 
 def numpy_type(dtype: DType) -> type:

@@ -293,7 +293,9 @@ class Interpreter:
         with self._lock:
             tensors = self._graph(subgraph_index)
             i = tensors.check_index(tensor_index)
-            return tensor_details(tensors.graph, i, tensors.shape(i), self._compress)
+            return tensor_details(
+                tensors.graph, i, tensors.shape(i), tensors.planned, self._compress
+            )
 
     def _get_op_details(self, op_index: int) -> Details:
         graph = self._graphs[0].graph
@@ -301,7 +303,7 @@ class Interpreter:
             raise ArgumentError(
                 "Invalid node index", expected=f"0 to {len(graph.nodes) - 1}", found=str(op_index)
             )
-        return op_details(graph, int(op_index))
+        return op_details(self.model, graph, int(op_index), self._graphs[0].planned)
 
     def _get_ops_details(self) -> list[Details]:
         """Name, inputs and outputs of every node of the main graph."""

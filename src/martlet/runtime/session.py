@@ -104,6 +104,7 @@ class Session:
         specs = [
             Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
         ]
+        self.shapes.update(((index, i), a.shape) for i, a in zip(graph.inputs, inputs, strict=True))
         return self.run(self.plan(index, specs), inputs)
 
     # For the owner ------------------------------------------------------------------------

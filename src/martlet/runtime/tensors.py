@@ -16,7 +16,7 @@ import numpy as np
 
 from martlet.constants import decode
 from martlet.dtypes import DType
-from martlet.errors import ArgumentError
+from martlet.errors import ArgumentError, LimitError
 from martlet.graph import ABSENT, Graph, Tensor, fits
 from martlet.ops.operator import Shape, Spec
 from martlet.plan.planner import Plan
@@ -34,9 +34,12 @@ class Buffer(np.ndarray):
     array made from a Buffer lives as long as any slice of it, and can be watched."""
 
 
-def _buffer(shape: Shape, dtype: DType) -> Buffer:
-    buffer = Buffer(shape, dtype.numpy)
-    buffer.fill(b"" if dtype is DType.STRING else 0)
+def _buffer(shape: Shape, dtype: DType, where: str) -> Buffer:
+    try:
+        buffer = Buffer(shape, dtype.numpy)
+        buffer.fill(b"" if dtype is DType.STRING else 0)
+    except MemoryError as error:
+        raise LimitError("out of memory", where=where, found=f"shape {list(shape)}") from error
     return buffer
 
 
@@ -52,6 +55,11 @@ class GraphTensors:
         self._resized: dict[int, Shape] = {}
         self._buffers: dict[int, Buffer] = {}
         self._views: list[weakref.ref[np.ndarray]] = []
+
+    @property
+    def planned(self) -> bool:
+        """Whether the graph was ever allocated."""
+        return self._plan is not None
 
     # Shapes -------------------------------------------------------------------------------
 
@@ -198,7 +206,7 @@ class GraphTensors:
         """The array that holds tensor i, of this shape; what it held stays if it had the shape."""
         if i not in self._buffers or self._buffers[i].shape != shape:
             tensor = self.graph.tensors[i]
-            self._buffers[i] = _buffer(shape, tensor.dtype)
+            self._buffers[i] = _buffer(shape, tensor.dtype, self._where)
             if tensor.is_constant and i in self.graph.inputs and shape == tensor.shape:
                 np.copyto(self._buffers[i], decode(tensor, self._where))
         return self._buffers[i]
