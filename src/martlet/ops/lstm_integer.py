@@ -134,11 +134,16 @@ def quantized_clip(limit: float, scale: float, highest: int) -> int:
     return int(min(np.float32(limit) / np.float32(scale), np.float32(highest)))
 
 
+def columns(weights: np.ndarray) -> np.ndarray:
+    """Weights [outputs, inputs] as `accumulate` takes them."""
+    return np.ascontiguousarray(weights.T, np.float64)
+
+
 def accumulate(
     x: np.ndarray, weights: np.ndarray, zero: int, bias: np.ndarray | int = 0
 ) -> np.ndarray:
-    """(x - zero) weights' + bias over the last dimension, as int32 sums; exact in float64."""
-    product = (x.astype(np.float64) - zero) @ weights.T.astype(np.float64)
+    """(x - zero) times columns, + bias, as int32 sums; exact in float64."""
+    product = (x.astype(np.float64) - zero) @ weights
     return wrap_int32(product.astype(np.int64) + bias)
 
 
@@ -211,7 +216,7 @@ def run_16(call: Call, cell: Cell, values: Values, x: np.ndarray) -> Sequences:
     c = given_value(values, layout.cell_state).reshape(cell.batch, cell.cells).astype(np.int64)
     weights = bias = None
     if cell.projection:
-        weights = given_value(values, layout.projection)
+        weights = columns(given_value(values, layout.projection))
         bias = values[layout.projection_bias]
         to_output = Multiplier.of(
             np.float32(call.scale(layout.projection))
@@ -273,14 +278,15 @@ def _gate_16(call: Call, cell: Cell, values: Values, g: int, x: np.ndarray) -> _
     from_state = Multiplier.of(
         np.float32(call.scale(r)) * np.float32(call.scale(layout.output_state)) / gate_scale
     )
-    sums = accumulate(x, given_value(values, i), call.zero_point(0), 0 if cell.norm else bias)
+    own_bias = 0 if cell.norm else bias
+    sums = accumulate(x, columns(given_value(values, i)), call.zero_point(0), own_bias)
     peephole = None
     if cell.peephole and g != CELL:
         cell_scale = 2.0 ** (_cell_bits(call, cell) - 15)
         real = np.float32(cell_scale * float(call.scale(p)) / float(gate_scale))
         peephole = (_peephole_16(call, cell, given_value(values, p)), Multiplier.of(real))
     table = tanh_table(GATE_BITS) if g == CELL else logistic_table(GATE_BITS)
-    weights = given_value(values, r)
+    weights = columns(given_value(values, r))
     return _Gate16(to_int16(to_gate(sums)), weights, from_state, peephole, norm, table)
 
 

@@ -21,6 +21,7 @@ from martlet.ops.lstm_integer import (
     Sequences,
     Values,
     accumulate,
+    columns,
     given_value,
     intermediate,
     next_cell,
@@ -94,7 +95,7 @@ def run_8(call: Call, cell: Cell, values: Values, x: np.ndarray) -> Sequences:
             float(call.scale(layout.projection)) * 2.0**-15 / call.scale(layout.output_state)
         )
     )
-    weights = given_value(values, layout.projection).T.astype(np.float64)
+    weights = columns(given_value(values, layout.projection))
     bias = given_value(values, layout.projection_bias).astype(np.int64)
     h = given_value(values, layout.output_state).reshape(cell.batch, cell.outputs)
     c = given_value(values, layout.cell_state).reshape(cell.batch, cell.cells).astype(np.int64)
@@ -126,12 +127,14 @@ def _gate_8(call: Call, cell: Cell, values: Values, g: int, x: np.ndarray) -> _G
         other = intermediate(call, 5)[0] / intermediate(call, 3)[0]
         to_sum = Multiplier(Multiplier.of(other).exponent, to_sum.exponent)
         state_zero = intermediate(call, 7)[1]
-    products = to_given(accumulate(x, given_value(values, i), call.zero_point(0))) + given[1]
+    products = (
+        to_given(accumulate(x, columns(given_value(values, i)), call.zero_point(0))) + given[1]
+    )
     stored = np.clip(products, -128, 127) - given[1]
     norm = Multiplier.of(call.scale(n))
     return _Gate8(
         Multiplier.of(given[0] / total[0])(stored),
-        given_value(values, r),
+        columns(given_value(values, r)),
         from_state,
         state_zero,
         to_sum,

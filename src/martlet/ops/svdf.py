@@ -35,9 +35,13 @@ def _infer(call: Call) -> list[Spec]:
     batch, size = call.check_rank(X, 2)
     filters = call.check_rank(FEATURES, 2)[0]
     memory = call.check_rank(TIME, 2)[1]
-    rank = call.option("rank")
-    call.check(rank >= 1 and filters % rank == 0, "the rank does not divide the filters",
-               f"a divisor of {filters}", str(rank))  # fmt: skip
+    rank = int(call.option("rank"))
+    call.check(
+        1 <= rank <= max(filters, 1) and filters % rank == 0,
+        "the rank does not divide the filters",
+        f"a divisor of {filters}",
+        str(rank),
+    )
     call.check(memory >= 1, "there is no memory", "1 or more", str(memory))
     activation(call)
     if dtype is DType.FLOAT32:
@@ -80,6 +84,12 @@ def _shift(state: np.ndarray, latest: np.ndarray, memory: int) -> np.ndarray:
     return new
 
 
+def _add_up(call: Call, sums: np.ndarray) -> np.ndarray:
+    """The sums of the filters of each unit."""
+    rank = int(call.option("rank"))
+    return np.asarray(sums.reshape(len(sums), sums.shape[1] // rank, rank).sum(axis=2))
+
+
 def _float(
     call: Call,
     x: np.ndarray,
@@ -93,7 +103,7 @@ def _float(
     if call.dtype(TIME) is not DType.FLOAT32:
         time = time.view(np.int8).astype(np.float32) * np.float32(call.scale(TIME))
     sums = np.einsum("bfm,fm->bf", new, time)
-    units = sums.reshape(len(x), -1, call.option("rank")).sum(axis=2)
+    units = _add_up(call, sums)
     return activation(call)(units if bias is None else units + bias)
 
 
@@ -119,7 +129,7 @@ def _integer(
     stored = (latest.astype(np.int64) + zero).astype(state.dtype)
     new = _shift(state, stored, time.shape[1]).astype(np.int64) - zero
     sums = np.einsum("bfm,fm->bf", new, time.astype(np.int64))
-    units = sums.reshape(len(x), -1, call.option("rank")).sum(axis=2)
+    units = _add_up(call, sums)
     total = wrap_int32(units if bias is None else units + bias)
     return saturate(multiply_twice(total, *to_output) + call.output_zero_point(), np.int8)
 
