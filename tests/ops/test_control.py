@@ -94,10 +94,17 @@ def test_branches_must_give_the_same_types() -> None:
 
 def test_graphs_that_call_each_other_in_a_circle_are_refused() -> None:
     model = counting(20)
-    options = {"then_subgraph_index": 2, "else_subgraph_index": 2}
-    model.graphs[2].add("IF", [0], options, options_type="IfOptions")
-    with pytest.raises(ModelError, match=r"call each other in a circle.*2 -> 2"):
-        Session(model)
+    options = {"decomposition_subgraph_index": 2}
+    model.graphs[2].add("STABLEHLO_COMPOSITE", [0], options)
+    with pytest.raises(ModelError, match=r"call each other in a circle.*found 2 -> 2"):
+        run_model(model, [np.array([0], np.int32)])
+
+
+def test_a_graph_that_calls_the_main_one_by_default_is_refused() -> None:
+    main = graph_of("main", number("x"))
+    main.output(main.add("STABLEHLO_COMPOSITE", [0], outputs=[number("y")]))
+    with pytest.raises(ModelError, match=r"call each other in a circle.*found 0 -> 0"):
+        run_model(Model([main]), [np.array([0], np.int32)])
 
 
 def test_the_wrong_number_of_arguments_is_refused() -> None:

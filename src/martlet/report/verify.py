@@ -76,7 +76,7 @@ def _plan(model: Model, session: Session) -> list[Finding]:
 
     called = {i for g in model.graphs for n in g.nodes for i in n.calls()}
     for number, graph in enumerate(model.graphs):
-        if number in called:
+        if number in called and number != 0:
             continue  # planned with the shapes that its callers give
         try:
             plan = make_plan(model, number, declared_specs(graph), session, {}, on_error=note)

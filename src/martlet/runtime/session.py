@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from martlet.dtypes import DType
 from martlet.errors import ArgumentError, LimitError, MartletError, ModelError
 from martlet.graph import ABSENT, Model
 from martlet.ops.operator import Call, Operator, Spec
+from martlet.passes.retype import retype
 from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
 
 MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
+CALL_DEPTH = 24
 
 
 def limit_from(name: str, value: float | None, default: float | None) -> float | None:
@@ -52,7 +55,7 @@ class Session:
         custom: Mapping[str, Operator] | None = None,
         keep_all: bool = False,
     ) -> None:
-        self.model = model
+        self.model = retype(model)
         self.reference = reference
         self.custom = dict(custom or {})
         self.memory_limit = limit_from("MARTLET_MEMORY_LIMIT", memory_limit, MEMORY_LIMIT)
@@ -66,7 +69,7 @@ class Session:
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._live = 0
-        check_calls(model)
+        self._calling: list[int] = []
 
     # For operators ------------------------------------------------------------------------
 
@@ -94,7 +97,8 @@ class Session:
         if any(s.shape is None for s in specs):
             graph = self.model.graphs[index]
             return [Spec(graph.tensors[i].dtype, None) for i in graph.outputs]
-        plan = self.plan(index, specs)
+        with self._call_of(index):
+            plan = self.plan(index, specs)
         results = [plan.specs[i] for i in plan.graph.outputs]
         return [s for s in results if s is not None]
 
@@ -105,7 +109,25 @@ class Session:
             Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
         ]
         self.shapes.update(((index, i), a.shape) for i, a in zip(graph.inputs, inputs, strict=True))
-        return self.run(self.plan(index, specs), inputs)
+        with self._call_of(index):
+            return self.run(self.plan(index, specs), inputs)
+
+    @contextmanager
+    def _call_of(self, index: int) -> Iterator[None]:
+        """Keep track of which subgraphs call each other, for as long as the call lasts."""
+        calling = [*self._calling, index]
+        if self._calling.count(index) or len(calling) > CALL_DEPTH:
+            raise ModelError(
+                "subgraphs call each other in a circle, or too deeply",
+                where=self.model.source,
+                expected=f"at most {CALL_DEPTH} calls inside each other",
+                found=" -> ".join(map(str, calling)),
+            )
+        self._calling.append(index)
+        try:
+            yield
+        finally:
+            self._calling.pop()
 
     # For the owner ------------------------------------------------------------------------
 
@@ -213,30 +235,3 @@ class Session:
                 expected=str(len(graph.inputs)),
                 found=str(count),
             )
-
-
-def check_calls(model: Model) -> None:
-    """Raise if subgraphs call each other in a circle: such a model would never end."""
-    calls = [sorted({i for node in g.nodes for i in node.calls()}) for g in model.graphs]
-    done: set[int] = set()
-    for start in range(len(calls)):
-        stack = [(start, iter(calls[start]))]
-        path = [start]
-        while stack:
-            current, rest = stack[-1]
-            target = next(rest, None)
-            if target is None:
-                done.add(current)
-                stack.pop()
-                path.pop()
-            elif target in path:
-                raise ModelError(
-                    "subgraphs call each other in a circle",
-                    where=model.source,
-                    found=" -> ".join(map(str, [*path[path.index(target) :], target])),
-                )
-            elif target not in done:
-                if len(path) > 64:
-                    raise ModelError("subgraphs call each other too deeply", where=model.source)
-                stack.append((target, iter(calls[target])))
-                path.append(target)

@@ -1,0 +1,1 @@
+"""Graph -> Graph: one file a pass, with the rule it applies in its docstring."""
