@@ -1,6 +1,6 @@
 """Ragged tensors: rows of different lengths, as flat values and row partitions.
 
-    RaggedRange                      starts, limits, deltas -> row splits, the numbers of all rows
+    (Flex)RaggedRange                starts, limits, deltas -> row splits, the numbers of all rows
     (Flex)RaggedTensorToTensor       shape, values, default, partitions -> a dense tensor
 
 A partition says how values fall into rows: `ROW_SPLITS` holds where each row begins, and the end
@@ -79,7 +79,8 @@ def _range(
     return [splits.astype(specs[0].dtype.numpy), values]
 
 
-register("RaggedRange", infer=_infer_range, evaluate=_range, inputs=3, outputs=2, custom=True)
+for _name in ("RaggedRange", "FlexRaggedRange"):
+    register(_name, infer=_infer_range, evaluate=_range, inputs=3, outputs=2, custom=True)
 
 # RaggedTensorToTensor ------------------------------------------------------------------------
 
