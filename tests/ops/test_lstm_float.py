@@ -8,6 +8,10 @@ from build import Value, const
 from lstm_models import float_cell, norms
 from recurrent_models import assert_as_litert, floats, martlet, model, state
 
+from martlet.graph import Tensor
+from martlet.schema.layout import Record
+from martlet.schema.tflite import SCHEMA
+
 STEP = {"fused_activation_function": "TANH"}
 
 
@@ -95,6 +99,48 @@ def test_states_are_kept_between_runs_and_start_again_after_a_reset() -> None:
     first, second = martlet(built, [arrays, arrays])
     assert not np.allclose(first[0], second[0])
     np.testing.assert_array_equal(first[0], martlet(built, [arrays])[0][0])
+
+
+def make_sparse(tensor: Tensor, rng: np.random.Generator) -> None:
+    """Keep some of the 1x16 blocks of each row of int8 weights."""
+    rows, columns = tensor.shape
+    kept = rng.uniform(size=(rows, columns // 16)) < 0.6
+    assert tensor.raw is not None
+    tensor.raw = tensor.raw.reshape(rows, -1, 16)[kept].ravel()
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+
+    def level(size: int) -> Record:
+        return SCHEMA.record("DimensionMetadata", dense_size=size)
+
+    def vector(values: np.ndarray) -> Record:
+        return SCHEMA.record("Int32Vector", values=values.astype(np.int32))
+
+    blocks = SCHEMA.record(
+        "DimensionMetadata",
+        format="SPARSE_CSR",
+        array_segments=vector(offsets),
+        array_indices=vector(np.nonzero(kept)[1]),
+    )
+    tensor.sparsity = SCHEMA.record(
+        "SparsityParameters",
+        traversal_order=np.arange(3, dtype=np.int32),
+        block_map=np.array([1], np.int32),
+        dim_metadata=[level(rows), blocks, level(16)],
+    )
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+@pytest.mark.parametrize("cifg", [False, True])
+def test_sparse_hybrid_weights_have_litert_s_scales(asymmetric: bool, cifg: bool) -> None:
+    rng = np.random.default_rng(8)
+    x = floats(rng, (2, 32))
+    inputs = one_step(rng, x, 48, 16, kind="int8", cifg=cifg, projection=True)
+    options = STEP | {"asymmetric_quantize_inputs": asymmetric}
+    built, arrays = model("LSTM", inputs, options)
+    node = built.main.nodes[0]
+    for i in [i for i in (*range(1, 9), 16) if node.inputs[i] >= 0]:
+        make_sparse(built.main.tensors[node.inputs[i]], rng)
+    assert_as_litert(built, [arrays, [floats(rng, (2, 32))]])
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])

@@ -8,6 +8,9 @@ activation(normalise(W x + A aux + R h + p * c) * w + b). Then
 
 W x + A aux does not depend on the state and is computed for the whole sequence at once; hybrid
 weights multiply rows that are quantised one by one, so that the result is the same.
+
+LSTM has a kernel of its own for sparse hybrid weights, which in LiteRT takes no zero points off
+and reads R h with the scale of x; so do they here.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell
+from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell, Form
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import Activation, Matrix, activation, logistic, matrix, steps
 
@@ -72,9 +75,10 @@ def run_float(
     shared = next(
         (g.recurrent for g in gates.values() if not isinstance(g.recurrent, np.ndarray)), None
     )
+    sparse = _is_sparse(call, cell)
     projection = projection_bias = None
     if cell.projection:
-        projection = matrix(call, layout.projection, _given(values, layout.projection))
+        projection = matrix(call, layout.projection, _given(values, layout.projection), sparse)
         projection_bias = _optional(values, layout.projection_bias)
     act = activation(call)
     unbounded = call.option("fused_activation_function") == "NONE"
@@ -83,7 +87,11 @@ def run_float(
     c = _given(values, layout.cell_state).reshape(cell.batch, cell.cells)
     out = np.empty((time, cell.batch, cell.outputs), np.float32)
     for t in steps(call, out, reverse):
-        prepared = None if shared is None else shared.prepare(h)
+        prepared = None
+        if shared is not None:
+            prepared = shared.prepare(h)
+            if sparse and x[t].any():
+                prepared = prepared._replace(scale=shared.prepare(x[t]).scale)
         forget = gates[FORGET].at(t, prepared, h, c)
         update = np.float32(1) - forget if cell.cifg else gates[INPUT].at(t, prepared, h, c)
         proposal = gates[CELL].at(t, prepared, h, c)
@@ -107,13 +115,14 @@ def _gate(
     call: Call, cell: Cell, values: Values, g: int, x: np.ndarray, auxiliary: np.ndarray | None
 ) -> _Gate:
     layout = cell.layout
+    sparse = _is_sparse(call, cell)
     bias = _given(values, layout.bias(g))
     given = np.zeros((x.shape[0], x.shape[1], cell.cells), np.float32)
     if not cell.norm:
         given += bias
     for sequence, i in ((x, layout.input_weights(g)), (auxiliary, layout.auxiliary_weights(g))):
         if sequence is not None:
-            weights = matrix(call, i, _given(values, i))
+            weights = matrix(call, i, _given(values, i), sparse)
             rows = sequence.reshape(-1, sequence.shape[-1])
             given += weights.product(weights.prepare(rows)).reshape(given.shape)
     i = layout.recurrent_weights(g)
@@ -124,12 +133,17 @@ def _gate(
         peephole = peephole.view(np.int8).astype(np.float32) * scale
     return _Gate(
         given,
-        recurrent if recurrent.ndim == 1 else matrix(call, i, recurrent),
+        recurrent if recurrent.ndim == 1 else matrix(call, i, recurrent, sparse),
         peephole,
         _optional(values, layout.norm(g)) if cell.norm else None,
         bias,
         activation(call) if GATES[g] == "cell" else logistic,
     )
+
+
+def _is_sparse(call: Call, cell: Cell) -> bool:
+    weights = call.input(cell.layout.input_weights(OUTPUT))
+    return call.op == "LSTM" and cell.form is Form.HYBRID and weights.sparsity is not None
 
 
 def _given(values: Values, i: int) -> np.ndarray:

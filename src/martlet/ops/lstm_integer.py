@@ -30,7 +30,7 @@ from martlet.ops.fixed_point import (
 )
 from martlet.ops.fixed_point_functions import inverse_sqrt
 from martlet.ops.gate_tables import logistic_table, look_up, tanh_table
-from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell
+from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell, Form
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import steps
 
@@ -62,8 +62,7 @@ def check_integer(call: Call, cell: Cell) -> None:
     for i in (0, layout.output_state):
         _check_zero_point(call, call.quantization(i), f"input {i}")
     call.output_scale()
-    from_16 = cell.form.name == "INTEGER_16"
-    if from_16:
+    if cell.form is Form.INTEGER_16:
         bits = _cell_bits(call, cell)
         call.check(
             0 <= bits <= 6,

@@ -103,19 +103,27 @@ class FloatMatrix:
 
 
 class HybridMatrix:
-    """Weights of [outputs, inputs] in int8 (uint8 holds the same bits) with one scale."""
+    """Weights of [outputs, inputs] in int8 (uint8 holds the same bits) with one scale.
 
-    def __init__(self, weights: np.ndarray, scale: float, asymmetric: bool) -> None:
+    sparse: LiteRT's kernel for sparse weights, which takes no zero points off.
+    """
+
+    def __init__(
+        self, weights: np.ndarray, scale: float, asymmetric: bool, sparse: bool = False
+    ) -> None:
         self.weights = weights.view(np.int8).astype(np.float64)
         self.sums = self.weights.sum(axis=1)
         self.scale = np.float32(scale)
         self.asymmetric = asymmetric
+        self.sparse = sparse
 
     def prepare(self, x: np.ndarray) -> Any:
         return quantize_rows(x, self.asymmetric)
 
     def product(self, x: Any) -> np.ndarray:
-        total = x.values @ self.weights.T - x.zero * self.sums
+        total = x.values @ self.weights.T
+        if not self.sparse:
+            total -= x.zero * self.sums
         result: np.ndarray = total.astype(np.float32) * (x.scale * self.scale)
         return result
 
@@ -123,11 +131,12 @@ class HybridMatrix:
 Matrix = FloatMatrix | HybridMatrix
 
 
-def matrix(call: Call, i: int, weights: np.ndarray) -> Matrix:
+def matrix(call: Call, i: int, weights: np.ndarray, sparse: bool = False) -> Matrix:
     """The dense product with input i."""
     if call.dtype(i) is DType.FLOAT32:
         return FloatMatrix(weights)
-    return HybridMatrix(weights, call.scale(i), bool(call.option("asymmetric_quantize_inputs")))
+    asymmetric = bool(call.option("asymmetric_quantize_inputs"))
+    return HybridMatrix(weights, call.scale(i), asymmetric, sparse)
 
 
 def check_matrix(call: Call, i: int, what: str, shape: Shape, dtype: DType) -> None:
