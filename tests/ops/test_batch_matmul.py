@@ -85,6 +85,13 @@ def test_integers_equal_litert(x: Value, y: Value, output: Tensor) -> None:
     np.testing.assert_array_equal(run_model(model, arrays)[0], litert(model, arrays)[0])
 
 
+def test_a_scale_per_channel_counts_as_none_as_in_litert() -> None:
+    x, y = Value(i16(3, 4), None, Q(0.1)), const(i8(4, 5), q=Q(np.arange(1, 6) / 5, 0, 1))
+    model, arrays = model_of(x, y, {}, Tensor(dtype=DType.INT16, quantization=Q(0.1)))
+    assert not litert(model, arrays)[0].any()
+    assert not run_model(model, arrays)[0].any()
+
+
 @pytest.mark.parametrize("asymmetric", [False, True])
 @pytest.mark.parametrize(
     ("x", "y", "options"),

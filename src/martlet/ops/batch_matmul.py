@@ -11,6 +11,9 @@ By type of x and y:
   product in float32), rounds twice. To int32: the bare sum of the stored values.
 - int16, int16 or int8: 64-bit sums, times a multiplier of 16 bits, rounded once; zero points
   are 0.
+
+Integers have one scale. TensorFlow Lite does not refuse an input with a scale per channel, as some
+converters write; it takes it for one of scale 0, and every result for 0. So it is here.
 """
 
 from __future__ import annotations
@@ -80,12 +83,11 @@ def _check_quantization(call: Call) -> None:
     if call.dtype(0) is F32:
         _column_scales(call)
         return
-    for scale in (call.scale(0), call.scale(1), call.output_scale()):
-        assert scale > 0  # else `scale` has raised
+    _multiplier(call)
     symmetric = call.dtype(0) is I16
     for what, zero in (
-        ("x", call.zero_point(0)),
-        ("y", call.zero_point(1)),
+        ("x", _zero_point(call, 0)),
+        ("y", _zero_point(call, 1)),
         ("the output", call.output_zero_point()),
     ):
         low, high = (0, 0) if symmetric else (-128, 127)
@@ -95,6 +97,17 @@ def _check_quantization(call: Call) -> None:
             "0" if symmetric else "-128 to 127",
             str(zero),
         )
+
+
+def _multiplier(call: Call) -> tuple[int, int]:
+    """What turns sums of integers into the output's steps."""
+    x, y = (np.float32(0 if call.quantization(i).per_channel else call.scale(i)) for i in range(2))
+    with np.errstate(over="ignore"):
+        return quantize_multiplier(float(x * y) / call.output_scale())
+
+
+def _zero_point(call: Call, i: int) -> int:
+    return 0 if call.quantization(i).per_channel else call.zero_point(i)
 
 
 def _column_scales(call: Call) -> np.ndarray:
@@ -130,9 +143,8 @@ def _batch_matmul(call: Call, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.asarray(sums * (scales * _column_scales(call)))
     if call.output().dtype is I32:
         return wrap_int32(integer_matmul(x, y)).astype(np.int32)
-    product = float(np.float32(call.scale(0)) * np.float32(call.scale(1)))
-    multiplier = quantize_multiplier(product / call.output_scale())
-    sums = integer_matmul(centered(x, call.zero_point(0)), centered(y, call.zero_point(1)))
+    multiplier = _multiplier(call)
+    sums = integer_matmul(centered(x, _zero_point(call, 0)), centered(y, _zero_point(call, 1)))
     if call.dtype(0) is I16:
         return saturate(multiply_wide(sums, *multiplier), np.int16)
     scaled = multiply_twice(wrap_int32(sums), *multiplier)
