@@ -110,7 +110,8 @@ def compare(
             first = np.argwhere(bad)[0].tolist() if got.ndim else []
             at = tuple(first)
             return [
-                f"{bad.sum()} of {bad.size} differ, first at {first}: {got[at]}, should be {ref[at]}"
+                f"{bad.sum()} of {bad.size} differ, first at {first}: "
+                f"{got[at]}, should be {ref[at]}"
             ]
     problems = []
     wide = np.complex128 if got.dtype.kind == "c" else np.float64
