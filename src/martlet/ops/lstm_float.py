@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell, Form
+from martlet.ops.lstm_cell import CELL, FORGET, INPUT, OUTPUT, Cell, Form
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import Activation, Matrix, activation, logistic, matrix, steps
 
@@ -81,7 +81,7 @@ def run_float(
         projection = matrix(call, layout.projection, _given(values, layout.projection), sparse)
         projection_bias = _optional(values, layout.projection_bias)
     act = activation(call)
-    unbounded = call.option("fused_activation_function") == "NONE"
+    without = call.option("fused_activation_function") == "NONE"
     cell_clip, output_clip = (np.float32(call.option(k)) for k in ("cell_clip", "proj_clip"))
     h = _given(values, layout.output_state).reshape(cell.batch, cell.outputs)
     c = _given(values, layout.cell_state).reshape(cell.batch, cell.cells)
@@ -100,7 +100,7 @@ def run_float(
             c = np.clip(c, -cell_clip, cell_clip)
         opening = gates[OUTPUT].at(t, prepared, h, c)
         # Without an activation LiteRT finds the cell gate, not the cell, in its buffer.
-        h = opening * (proposal if unbounded else act(c))
+        h = opening * (proposal if without else act(c))
         if projection is not None:
             h = projection.product(projection.prepare(h))
             if projection_bias is not None:
@@ -137,7 +137,7 @@ def _gate(
         peephole,
         _optional(values, layout.norm(g)) if cell.norm else None,
         bias,
-        activation(call) if GATES[g] == "cell" else logistic,
+        activation(call) if g == CELL else logistic,
     )
 
 
