@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from martlet.ops.lookup_table import interpolate, interpolation_table
+from martlet.ops.lookup_table import by_value, interpolate, interpolation_table
 
 
 def test_a_line_is_kept_by_its_table() -> None:
@@ -36,3 +37,18 @@ def test_slopes_wrap_as_16_bits() -> None:
     table = np.zeros(513, np.int64)
     table[256], table[257] = -32768, 32767
     assert interpolate(np.array([64], np.int16), table).tolist() == [-32768]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_8_bit_values_are_computed_once_each(dtype: type) -> None:
+    seen = []
+
+    def square(x: np.ndarray) -> np.ndarray:
+        seen.append(x.size)
+        return x.astype(np.int32) ** 2
+
+    x = np.random.default_rng(0).integers(0, 256, (3, 4000)).astype(np.uint8).view(dtype)[:, ::2]
+    np.testing.assert_array_equal(by_value(square, x), x.astype(np.int32) ** 2)
+    assert seen == [256]
+    assert by_value(square, x[:0]).shape == (0, 2000)
+    assert by_value(square, x[0, 0].reshape(())).shape == ()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from martlet.ops.fixed_point import (
     rounding_shift_right,
     saturate,
 )
-from martlet.ops.lookup_table import look_up
+from martlet.ops.lookup_table import by_value, look_up
 from martlet.ops.operator import Call, Spec, broadcast, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
 from martlet.ops.single_precision import Function, erfc, erfc_single, single, tanh_single
@@ -59,7 +59,7 @@ class Activation(NamedTuple):
 
     def evaluate(self, call: Call, x: np.ndarray) -> np.ndarray:
         if call.dtype(0) not in FLOATS:
-            return self.quantized(call, x)
+            return by_value(partial(self.quantized, call), x)
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         return np.asarray(self.real(call, wide), x.dtype)
 
@@ -183,15 +183,14 @@ def _hard_swish_multipliers(call: Call) -> tuple[tuple[int, int], tuple[int, int
 
 
 def _hard_swish_quantized(call: Call, x: np.ndarray) -> np.ndarray:
-    """x * clamp((x + 3) / 6, 0, 1), as a table over all values of the type.
+    """x * clamp((x + 3) / 6, 0, 1).
 
     1. x with 7 more bits, times the output's mantissa (rounded), is what the gate will scale.
     2. The same x in units where 3.0 is 2^15, saturated to 16 bits, gives the gate in 15 bits.
     3. Their product is truncated, then shifted to the output's scale (rounded).
     """
     (mantissa, exponent), (gate_mantissa, gate_exponent) = _hard_swish_multipliers(call)
-    values = np.arange(256, dtype=np.uint8).view(x.dtype).astype(np.int64)
-    fine = ((values - call.zero_point(0)) * 128).astype(np.int16).astype(np.int64)
+    fine = ((x.astype(np.int64) - call.zero_point(0)) * 128).astype(np.int16).astype(np.int64)
 
     gate = _saturate16(fine << max(gate_exponent - 1, 0))
     gate = _high_multiply16(gate, gate_mantissa)
@@ -203,8 +202,7 @@ def _hard_swish_quantized(call: Call, x: np.ndarray) -> np.ndarray:
     product = gate * _high_multiply16(fine, mantissa)
     truncated = np.sign(product) * (np.abs(product) >> 15)
     scaled = rounding_shift_right(truncated, -exponent) + call.output_zero_point()
-    table = saturate(scaled, x.dtype)
-    return np.asarray(table[x.view(np.uint8)])
+    return saturate(scaled, x.dtype)
 
 
 def _high_multiply16(a: np.ndarray, b: int) -> np.ndarray:

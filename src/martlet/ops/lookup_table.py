@@ -1,6 +1,7 @@
 """Functions of quantised values by table, as TensorFlow Lite builds and reads its tables.
 
     y = look_up(call, x, function)      int8, uint8 and int16; input 0 and output 0 of the node
+    y = by_value(function, x)           any function of 8-bit values, evaluated 256 times only
 
 `function` takes and gives float32 arrays. 8-bit inputs have one entry for each value: dequantised,
 put through the function, divided by the output's scale and rounded half away from zero, all in
@@ -21,16 +22,24 @@ from martlet.ops.single_precision import Function
 SEGMENTS = 512
 
 
+def by_value(function: Function, x: np.ndarray) -> np.ndarray:
+    """function(x) element by element; 8-bit values by its answers for all 256 of them."""
+    if x.itemsize > 1:
+        return function(x)
+    every = np.arange(256, dtype=np.uint8).view(x.dtype)
+    return np.asarray(function(every)[x.view(np.uint8)])
+
+
 def look_up(call: Call, x: np.ndarray, function: Function) -> np.ndarray:
     """The quantised function of quantised values."""
     scales = (call.scale(0), call.zero_point(0), call.output_scale(), call.output_zero_point())
     if call.dtype(0) is DType.INT16:
         return interpolate(x, interpolation_table(function, *scales))
-    table = _direct_table(function, *scales, call.dtype(0))
-    return np.asarray(table[x.view(np.uint8)])
+    return by_value(lambda values: _direct(values, function, *scales, call.dtype(0)), x)
 
 
-def _direct_table(
+def _direct(
+    values: np.ndarray,
     function: Function,
     scale: float,
     zero_point: int,
@@ -38,9 +47,7 @@ def _direct_table(
     output_zero_point: int,
     dtype: DType,
 ) -> np.ndarray:
-    """256 entries, in the order of the values' bits read as unsigned."""
-    values = np.arange(256, dtype=np.uint8).view(dtype.numpy).astype(np.int64) - zero_point
-    real = np.float32(scale) * values.astype(np.float32)
+    real = np.float32(scale) * (values.astype(np.int64) - zero_point).astype(np.float32)
     rounded = round_half_away(function(real) * (np.float32(1) / np.float32(output_scale)))
     return saturate_float(rounded + np.float32(output_zero_point), dtype)
 

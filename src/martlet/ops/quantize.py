@@ -15,6 +15,7 @@ float32 per channel); scales per tensor, channel or block. float16 becomes float
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -25,9 +26,11 @@ from martlet.ops.fixed_point import (
     multiply_twice,
     quantize_multiplier,
     round_half_away,
+    saturate,
     wrap_int32,
 )
 from martlet.ops.float_to_integer import convert_as_x86, limits, saturate_float
+from martlet.ops.lookup_table import by_value
 from martlet.ops.operator import Call, Spec, register
 from martlet.schema.flexbuffer import decode
 
@@ -101,14 +104,18 @@ def _ratio(call: Call) -> float:
     return call.scale(0) / call.output_scale()
 
 
+def _requantize(call: Call, x: np.ndarray) -> np.ndarray:
+    steps = wrap_int32(x.astype(np.int64) - call.zero_point(0))
+    scaled = multiply_twice(steps, *quantize_multiplier(_ratio(call)))
+    stored = wrap_int32(scaled + call.output_zero_point())
+    return saturate(stored, call.output().dtype.numpy)
+
+
 def _quantize(call: Call, x: np.ndarray) -> np.ndarray:
+    if call.dtype(0) not in FLOATS:
+        return by_value(partial(_requantize, call), x)
     output = call.output().dtype
     low, high = limits(output)
-    if call.dtype(0) not in FLOATS:
-        steps = wrap_int32(x.astype(np.int64) - call.zero_point(0))
-        scaled = multiply_twice(steps, *quantize_multiplier(_ratio(call)))
-        stored = wrap_int32(scaled + call.output_zero_point())
-        return np.asarray(np.clip(stored, low, high)).astype(output.numpy)
     quantization = call.output_quantization()
     scale = _along_axis(quantization.scale, quantization, x.ndim)
     zero_point = _along_axis(quantization.zero_point, quantization, x.ndim)
@@ -142,12 +149,16 @@ def _dequantize(call: Call, x: np.ndarray) -> np.ndarray:
     if is_blockwise(call, 0):
         return dequantize_blocks(call, 0, x)
     quantization = call.quantization(0)
+    if not quantization.per_channel:
+        return by_value(partial(_dequantize_whole, call), x)
     zero_point = _along_axis(quantization.zero_point, quantization, x.ndim)
     scale = _along_axis(quantization.scale, quantization, x.ndim)
     steps = x.astype(np.int64) - zero_point
-    if quantization.per_channel:
-        return np.asarray(steps.astype(np.float32) * scale)
-    return np.asarray(steps * scale.astype(np.float64), np.float32)
+    return np.asarray(steps.astype(np.float32) * scale)
+
+
+def _dequantize_whole(call: Call, x: np.ndarray) -> np.ndarray:
+    return np.asarray((x.astype(np.int64) - call.zero_point(0)) * call.scale(0), np.float32)
 
 
 # NumericVerify --------------------------------------------------------------------------------

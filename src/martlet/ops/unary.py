@@ -18,6 +18,7 @@ gives zero and RSQRT the greatest output.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from martlet.ops.fixed_point import (
 )
 from martlet.ops.fixed_point_functions import inverse_sqrt
 from martlet.ops.float_to_integer import convert_as_x86
-from martlet.ops.lookup_table import look_up
+from martlet.ops.lookup_table import by_value, look_up
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
 from martlet.ops.single_precision import Function, single
@@ -72,16 +73,14 @@ def _rsqrt(call: Call, x: np.ndarray) -> np.ndarray:
         return look_up(
             call, x, lambda real: np.where(real <= 0, greatest, np.float32(1) / np.sqrt(real))
         )
-    values = np.arange(256, dtype=np.uint8).view(np.int8)
-    steps = np.maximum(values.astype(np.int64) - call.zero_point(0), 0)
+    steps = np.maximum(x.astype(np.int64) - call.zero_point(0), 0)
     mantissa, exponent = inverse_sqrt(steps)
     # 20 fractional bits for 1 / sqrt(steps), which the second multiplication takes away again.
-    inverse = multiply_twice(np.ones(256, np.int64), mantissa, exponent + 20)
+    inverse = multiply_twice(np.ones(x.shape, np.int64), mantissa, exponent + 20)
     scale = np.sqrt(np.float32(call.scale(0))) * np.float32(call.output_scale())
     q, e = quantize_multiplier(1.0 / max(float(scale), TINY))
     output = multiply_twice(inverse, q, e - 20) + call.output_zero_point()
-    table = saturate(np.where(steps == 0, 127, output), np.int8)
-    return np.asarray(table[x.view(np.uint8)])
+    return saturate(np.where(steps == 0, 127, output), np.int8)
 
 
 class Unary(NamedTuple):
@@ -109,7 +108,7 @@ class Unary(NamedTuple):
 
     def evaluate(self, call: Call, x: np.ndarray) -> np.ndarray:
         if self.quantized is not None and self.is_quantized(call):
-            return self.quantized(call, x)
+            return by_value(partial(self.quantized, call), x)
         if x.dtype == np.float16:
             return np.asarray(self.function(x.astype(np.float32)), np.float16)
         return np.asarray(self.function(x))
