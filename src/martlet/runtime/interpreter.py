@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from martlet.errors import ArgumentError
-from martlet.graph import ABSENT
+from martlet.graph import ABSENT, Model
 from martlet.runtime.custom import CustomOps, as_operators
 from martlet.runtime.delegates import Delegate, DelegateError, load_delegate
 from martlet.runtime.details import Details, op_details, tensor_details
@@ -293,17 +293,23 @@ class Interpreter:
         with self._lock:
             tensors = self._graph(subgraph_index)
             i = tensors.check_index(tensor_index)
-            return tensor_details(
-                tensors.graph, i, tensors.shape(i), tensors.planned, self._compress
-            )
+            model, planned = self._model_as_planned(subgraph_index)
+            graph = model.graphs[subgraph_index]
+            return tensor_details(graph, i, tensors.shape(i), planned, self._compress)
+
+    def _model_as_planned(self, graph: int) -> tuple[Model, bool]:
+        """What the file says before a graph is planned, what operators make of it afterwards."""
+        planned = self._graphs[graph].planned is not None
+        return (self._session.model if planned else self.model), planned
 
     def _get_op_details(self, op_index: int) -> Details:
-        graph = self._graphs[0].graph
+        model, planned = self._model_as_planned(0)
+        graph = model.main
         if not isinstance(op_index, (int, np.integer)) or not 0 <= op_index < len(graph.nodes):
             raise ArgumentError(
                 "Invalid node index", expected=f"0 to {len(graph.nodes) - 1}", found=str(op_index)
             )
-        return op_details(self.model, graph, int(op_index), self._graphs[0].planned)
+        return op_details(model, graph, int(op_index), planned)
 
     def _get_ops_details(self) -> list[Details]:
         """Name, inputs and outputs of every node of the main graph."""

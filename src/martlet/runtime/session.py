@@ -66,6 +66,8 @@ class Session:
         """Shapes that the last run found for tensors whose shape depends on data."""
         self.kept: dict[int, dict[int, np.ndarray]] | None = {} if keep_all else None
         """Every tensor of the last run of each graph, if they are to be kept."""
+        self.latest: dict[int, Plan] = {}
+        """The plan that was last used or made for each graph."""
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._live = 0
@@ -108,7 +110,6 @@ class Session:
         specs = [
             Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
         ]
-        self.shapes.update(((index, i), a.shape) for i, a in zip(graph.inputs, inputs, strict=True))
         with self._call_of(index):
             return self.run(self.plan(index, specs), inputs)
 
@@ -136,6 +137,7 @@ class Session:
         key = (index, tuple(specs))
         if key in self._plans:
             self._plans.move_to_end(key)
+            self.latest[index] = self._plans[key]
             return self._plans[key]
         try:
             plan = make_plan(self.model, index, specs, self, self.custom)
@@ -144,7 +146,7 @@ class Session:
         except MemoryError as error:
             raise LimitError("out of memory while planning", where=self.model.source) from error
         self.reserve(plan.peak_bytes, f"{self.model.source}, subgraph {index}")
-        self._plans[key] = plan
+        self._plans[key] = self.latest[index] = plan
         while len(self._plans) > PLANS_KEPT:
             self._plans.popitem(last=False)
         return plan

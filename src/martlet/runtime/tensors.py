@@ -57,9 +57,9 @@ class GraphTensors:
         self._views: list[weakref.ref[np.ndarray]] = []
 
     @property
-    def planned(self) -> bool:
-        """Whether the graph was ever allocated."""
-        return self._plan is not None
+    def planned(self) -> Plan | None:
+        """The plan for the present shapes, or the last one; None before there was any."""
+        return self._plan or self.session.latest.get(self.index)
 
     # Shapes -------------------------------------------------------------------------------
 
@@ -86,9 +86,9 @@ class GraphTensors:
             return self._resized[i]
         if i in self._buffers:
             return self._buffers[i].shape
-        planned = self._plan.specs[i] if self._plan else None
-        if planned is not None and planned.shape is not None:
-            return planned.shape
+        spec = self.planned.specs[i] if self.planned else None
+        if spec is not None and spec.shape is not None:
+            return spec.shape
         return self.session.shapes.get((self.index, i), self.graph.tensors[i].shape)
 
     def resize(self, index: Any, shape: Any, strict: bool) -> None:
