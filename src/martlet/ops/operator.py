@@ -38,7 +38,7 @@ import numpy as np
 from martlet.constants import decode
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
-from martlet.graph import ABSENT, MAX_RANK, Graph, Node, Quantization, Tensor
+from martlet.graph import ABSENT, MAX_RANK, Graph, Model, Node, Quantization, Tensor
 from martlet.schema.tflite import SCHEMA
 
 Shape = tuple[int, ...]
