@@ -266,6 +266,13 @@ def test_strings_come_as_text_or_bytes_and_go_as_bytes(value):
     assert interpreter.get_tensor(2).tolist() == [[b"a"], ["é".encode()], [b""], [b"d"]]
 
 
+def test_strings_may_be_set_before_allocation():
+    interpreter = Interpreter(model_content=models.reshaping(DType.STRING))
+    interpreter.set_tensor(0, np.array([["a", "b"], ["c", "d"]]))
+    interpreter.allocate_tensors()
+    assert interpreter.get_tensor(0).tolist() == [[b"a", b"b"], [b"c", b"d"]]
+
+
 def test_other_things_are_no_strings():
     interpreter = ready(models.reshaping(DType.STRING))
     with pytest.raises(ArgumentError, match=r"expected strings \(bytes or str\), found FLOAT32"):

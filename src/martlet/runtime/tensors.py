@@ -238,6 +238,10 @@ class GraphTensors:
                 found=str(list(array.shape)),
                 hint="Reshape the value, or call resize_tensor_input() and allocate_tensors().",
             )
+        if tensor.dtype is DType.STRING and i not in self._buffers:
+            # TensorFlow Lite takes strings before it allocates, and programs rely on it.
+            self.session.reserve(array.nbytes, self._where)
+            self._room(i, array.shape)
         np.copyto(self._held(i, "Cannot set tensor: Tensor is unallocated"), array)
 
     def get(self, index: Any) -> np.ndarray:
