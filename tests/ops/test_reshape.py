@@ -9,6 +9,8 @@ from oracle import litert
 
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from martlet.ops.operator import Spec
+from martlet.runtime.session import Session
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -85,9 +87,6 @@ def test_shape_is_known_when_planning(dtype):
     (answer,) = run_model(model, arrays)
     assert answer.tolist() == [2, 3]
     assert answer.dtype == dtype.numpy
-    from martlet.runtime.session import Session
-    from martlet.ops.operator import Spec
-
     assert Session(model).plan(0, [Spec(DType.FLOAT32, (2, 3))]).steps == []
 
 
