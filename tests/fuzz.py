@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpus import ROOT
 
+from corpus import ROOT
 from martlet.errors import MartletError
 from martlet.runtime.interpreter import Interpreter, OpResolverType
 from martlet.schema.layout import Decoder, Encoder, Record

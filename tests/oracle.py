@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from build import one_node, run_model
 
+from build import one_node, run_model
 from martlet.graph import Model
 from martlet.ops.operator import lookup
 from martlet.schema.writer import write

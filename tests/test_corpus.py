@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from corpus import ROOT, Case, cases, run_case
 
 pytestmark = pytest.mark.skipif(not cases(), reason=f"the corpus ({ROOT.name}) is not here")

@@ -19,6 +19,9 @@ from martlet.errors import ModelError
 if TYPE_CHECKING:
     from martlet.graph import Tensor
 
+EXPANDED_LIMIT = 1 << 29
+"""Bytes that one sparse constant may expand to; the rest of a file expands at most twofold."""
+
 
 def decode(tensor: Tensor, where: str) -> np.ndarray:
     """The value of a constant tensor. `where` names it in errors."""
@@ -119,6 +122,8 @@ def _densify(tensor: Tensor, where: str) -> np.ndarray:
     def bad(problem: str, expected: str = "", found: str = "") -> ModelError:
         return ModelError(f"sparse tensor: {problem}", where=where, expected=expected, found=found)
 
+    if tensor.nbytes > EXPANDED_LIMIT:
+        raise bad("it expands beyond the limit", f"{EXPANDED_LIMIT} bytes", f"{tensor.nbytes}")
     rank, sparsity = len(tensor.shape), tensor.sparsity
     none = np.zeros(0, np.int32)
     order = [
@@ -153,7 +158,7 @@ def _densify(tensor: Tensor, where: str) -> np.ndarray:
         if meta.format == "DENSE":
             if int(meta.dense_size) != size:
                 raise bad(f"level {depth} has the wrong size", f"{size}", f"{meta.dense_size}")
-            if coordinates.shape[0] * size > max(values.size, 1) * max(1, tensor.size):
+            if coordinates.shape[0] * size > max(1, tensor.size):
                 raise bad(f"level {depth} has more positions than the tensor")
             parents = np.repeat(np.arange(coordinates.shape[0]), size)
             index = np.tile(np.arange(size), coordinates.shape[0])
@@ -176,12 +181,9 @@ def _densify(tensor: Tensor, where: str) -> np.ndarray:
             raise bad(
                 f"level {depth} has an unknown format", "DENSE or SPARSE_CSR", str(meta.format)
             )
-        if index.size > max(values.size, 1):
-            # Later levels only multiply positions, and each ends in a value.
-            if depth == len(order) - 1 or meta.format == "SPARSE_CSR":
-                raise bad(
-                    "there are fewer values than positions", f"{index.size}", f"{values.size}"
-                )
+        # A later dense level multiplies positions, and each position ends in a value.
+        if index.size > values.size and (depth == len(order) - 1 or meta.format == "SPARSE_CSR"):
+            raise bad("there are fewer values than positions", f"{index.size}", f"{values.size}")
         coordinates = coordinates[parents]
         coordinates[:, level] = index
     if coordinates.shape[0] != values.size:

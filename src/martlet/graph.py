@@ -84,7 +84,8 @@ class Quantization:
             return f"{self.scale.size} scales {low:.4g}…{high:.4g} along axis {self.axis}"
         if self.scale.size:
             zero = int(self.zero_point[0]) if self.zero_point.size else 0
-            return f"{float(self.scale[0]):.6g} × (q − {zero})"
+            offset = f"(q − {zero})" if zero > 0 else f"(q + {-zero})" if zero else "q"
+            return f"{float(self.scale[0]):.6g} × {offset}"
         return "none"
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpus import ROOT
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 import martlet
+from corpus import ROOT
 from martlet.cli.app import app
 from martlet.dtypes import DType
 from martlet.graph import Graph, Model, Quantization, Signature

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from build import Value, const
 from recurrent_models import floats, state, weights
 
+from build import Value, const
 from martlet.graph import Quantization
 
 PEEPHOLE_GATES = (0, 1, 3)

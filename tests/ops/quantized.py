@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from build import Value, one_node, run_model
-from oracle import litert
 
+from build import Value, one_node, run_model
 from martlet.dtypes import DType
 from martlet.graph import Quantization, Tensor
+from oracle import litert
 
 
 def every_value(dtype: DType, step: int = 1) -> np.ndarray:
@@ -20,9 +20,7 @@ def every_value(dtype: DType, step: int = 1) -> np.ndarray:
 
 
 def quantized(x: Any, dtype: DType, scale: Any, zero_point: Any = 0, axis: int = 0) -> Value:
-    return Value(
-        np.asarray(x, dtype.numpy), dtype, Quantization.of(scale, zero_point, axis)
-    )
+    return Value(np.asarray(x, dtype.numpy), dtype, Quantization.of(scale, zero_point, axis))
 
 
 def output(dtype: DType, scale: Any = None, zero_point: Any = 0, axis: int = 0) -> Tensor:

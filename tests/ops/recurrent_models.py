@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from build import Value, const, one_node
 
+from build import Value, const, one_node
 from martlet.dtypes import DType
 from martlet.graph import Model, Quantization, Tensor
 from martlet.ops.operator import Spec, lookup

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import run
 from quantized import every_value, output, quantized, same_as_litert
 
+from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Tensor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build import Value, one_node
 
+from build import Value, one_node
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Graph, Quantization, Tensor

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, one_node, run, run_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracle import litert
 
+from build import Value, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Quantization, Tensor
+from oracle import litert
 
 F32 = np.float32
 OPTIONS = {

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const, one_node, run_model
 from flatbuffers import flexbuffers
-from oracle import litert
 
+from build import const, one_node, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Model
+from oracle import litert
 
 SOUND = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
 MEL = {

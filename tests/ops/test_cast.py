@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build import run
 from hypothesis import given
 from hypothesis import strategies as st
 from quantized import output, same_as_litert
 
+from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 

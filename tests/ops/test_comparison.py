@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, one_node, run, run_model
-from oracle import litert
 
+from build import Value, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Quantization
+from oracle import litert
 
 RESULTS = {  # of 1 and 2, 2 and 2, 3 and 2
     "EQUAL": [False, True, False],

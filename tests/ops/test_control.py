@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build import run_model
-from oracle import litert
 
+from build import run_model
 from martlet.dtypes import DType
 from martlet.errors import LimitError, ModelError
 from martlet.graph import Graph, Model, Tensor
 from martlet.runtime.session import Session
+from oracle import litert
 
 
 def graph_of(name: str, *inputs: Tensor) -> Graph:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, const, one_node, run_model
-from oracle import litert
 
+from build import Value, const, one_node, run_model
 from martlet.dtypes import DType
 from martlet.errors import LimitError, ModelError, UnsupportedError
 from martlet.graph import Model, Quantization, Tensor
 from martlet.ops import sliding_window
+from oracle import litert
 
 OPTIONS = {
     "CONV_2D": "Conv2DOptions",

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, const, one_node, run_model
-from oracle import litert
 
+from build import Value, const, one_node, run_model
 from martlet.errors import ModelError
 from martlet.graph import Model
+from oracle import litert
 
 STRIDE_1 = {"padding": "VALID", "stride_d": 1, "stride_h": 1, "stride_w": 1}
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from build import Value, const, one_node, run, run_model
 from flatbuffers import flexbuffers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import litert
 
+from build import Value, const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Quantization
+from oracle import litert
 
 OPTIONS = {
     "max_detections": 3,

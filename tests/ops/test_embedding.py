@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, const, one_node, run_model
-from oracle import litert
 
+from build import Value, const, one_node, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Blockwise, Model, Quantization, Tensor
+from oracle import litert
 
 Q = Quantization.of
 RNG = np.random.default_rng(9)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from build import const, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import agree
 
+from build import const, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
+from oracle import agree
 
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const
 from recurrent_models import floats, martlet, model
 
+from build import const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from build import Value, const, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import agree
 
+from build import Value, const, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Quantization, Tensor
+from oracle import agree
 
 A, B = np.arange(6, dtype=np.int32).reshape(2, 3), np.full((2, 1), 7, np.int32)
 

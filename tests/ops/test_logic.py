@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import one_node, run, run_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracle import litert
 
+from build import one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Tensor
+from oracle import litert
 
 RNG = np.random.default_rng(7)
 T, F = True, False

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, const
 from lstm_models import float_cell, norms
 from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
+from build import Value, const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build import Value, const
 from lstm_models import float_cell, norms
 from recurrent_models import assert_as_litert, floats, martlet, model, state
 
+from build import Value, const
 from martlet.graph import Tensor
 from martlet.schema.layout import Record
 from martlet.schema.tflite import SCHEMA

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, one_node, run_model
 from flatbuffers import flexbuffers
-from oracle import litert
 
+from build import Value, one_node, run_model
 from martlet.errors import ModelError
 from martlet.graph import Model, Quantization, Tensor
+from oracle import litert
 
 RNG = np.random.default_rng(7)
 LOWEST = float(np.finfo(np.float32).min)

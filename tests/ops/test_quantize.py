@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const, one_node, run, run_model
 from flatbuffers import flexbuffers
 from hypothesis import given
 from hypothesis import strategies as st
 from quantized import every_value, output, quantized, same_as_litert
 
+from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Blockwise, Graph, Model, Quantization, Tensor

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const, one_node, run, run_model
-from oracle import litert
 
+from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Model, Tensor
 from martlet.ops.random_numbers import Stream, philox, threefry
 from martlet.runtime.session import Session
+from oracle import litert
 
 SEEDS = {"seed": 1234, "seed2": -99}
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const, one_node, run, run_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import litert
 
+from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, UnsupportedError
 from martlet.graph import Graph, Model
+from oracle import litert
 
 ROWS = np.arange(1, 7, dtype=np.int32)
 

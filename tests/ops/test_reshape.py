@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from build import const, one_node, run, run_model
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import litert
 
+from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.ops.operator import Spec
 from martlet.runtime.session import Session
+from oracle import litert
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 

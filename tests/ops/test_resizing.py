@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from build import const, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import agree
 
+from build import const, run
 from martlet.errors import ModelError
+from oracle import agree
 
 MODES = [{}, {"align_corners": True}, {"half_pixel_centers": True}]
 SIZES = st.integers(1, 9)

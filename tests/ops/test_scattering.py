@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from build import Value, const, one_node, run, run_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import agree, litert
 
+from build import Value, const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
 from martlet.graph import Graph, Tensor
+from oracle import agree, litert
 
 
 def ints(values, dtype=np.int32):

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from build import const, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracle import agree
 
+from build import const, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from oracle import agree
 
 
 def top(x, k, index=DType.INT32):

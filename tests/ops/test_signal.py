@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import const, one_node, run, run_model
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import litert
 
+from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import LimitError, ModelError
+from oracle import litert
 
 C64, F32 = DType.COMPLEX64, DType.FLOAT32
 

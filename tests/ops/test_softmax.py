@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import run
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from quantized import every_value, output, quantized, same_as_litert
 
+from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Tensor

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from build import const, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import agree
 
+from build import const, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.ops.suppression import intersection_over_union
+from oracle import agree
 
 BOXES = np.float32([[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, -0.1, 1, 0.9], [0, 10, 1, 11]])
 SCORES = np.float32([0.9, 0.75, 0.6, 0.95])

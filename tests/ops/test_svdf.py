@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import Value, const
 from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
+from build import Value, const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Model, Quantization, Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build import Value, run
 from quantized import every_value, output, quantized, same_as_litert
 
+from build import Value, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from build import run
 from flatbuffers import flexbuffers
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from build import one_node, run_model
 
+from build import one_node, run_model
 from martlet.dtypes import DType
 from martlet.graph import Quantization, Tensor
 from martlet.passes.retype import retype

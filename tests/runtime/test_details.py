@@ -4,9 +4,9 @@ import models
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
-from corpus import cases
 
 import martlet
+from corpus import cases
 from martlet.dtypes import DType
 from martlet.graph import Graph, Quantization, Tensor
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from corpus import ROOT, Case, cases
-from same import differences
 
+from corpus import ROOT, Case, cases
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Graph, Model, Node, Quantization, Signature
 from martlet.schema.reader import File, read
 from martlet.schema.writer import save, write
+from same import differences
 
 
 def two_layers() -> Model:

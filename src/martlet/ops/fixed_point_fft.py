@@ -197,16 +197,16 @@ class _Transform:
 
     def _radix_any(self, rows: list[Complex], m: int, stride: int) -> list[Complex]:
         """Any other radix: p products for each result."""
-        result = []
-        for k in range(len(rows)):
+        place = np.arange(len(rows) * m).reshape(len(rows), m)
+        wide = rows[0][0][..., None, :], rows[0][1][..., None, :]
+        shape = np.broadcast_shapes(wide[0].shape, place.shape)
+        total: Complex = (np.broadcast_to(wide[0], shape), np.broadcast_to(wide[1], shape))
+        for q in range(1, len(rows)):
             self.tick()
-            place = np.arange(m) + k * m
-            total = rows[0]
-            for q in range(1, len(rows)):
-                twiddle = _pick(self.twiddles, place * (q * stride) % self.n)
-                total = self.a.add(total, self.a.multiply(rows[q], twiddle))
-            result.append(total)
-        return result
+            twiddle = _pick(self.twiddles, place * (q * stride) % self.n)
+            row = rows[q][0][..., None, :], rows[q][1][..., None, :]
+            total = self.a.add(total, self.a.multiply(row, twiddle))
+        return [(total[0][..., k, :], total[1][..., k, :]) for k in range(len(rows))]
 
 
 def _separating_turns(half: int, inverse: bool, a: Arithmetic) -> Complex:

@@ -1,6 +1,6 @@
 """The tables of a model's metadata (the buffer named `TFLITE_METADATA`), as data.
 
-The notation is that of `tflite.py`. Source: the public TensorFlow Lite metadata schema, version 1.5.
+The notation is that of `tflite.py`. Source: the public TensorFlow Lite metadata schema, 1.5.
 """
 
 from __future__ import annotations
