@@ -110,5 +110,5 @@ def test_printing_a_model_tells_what_it_is(pair):
 
 
 def test_quantisation_and_unknown_sizes_are_printed():
-    assert "in   x: int8 1×2, 0.5 × (q − -3)" in str(martlet.load(models.quantized()))
+    assert "in   x: int8 1×2, 0.5 × (q + 3)" in str(martlet.load(models.quantized()))
     assert "in   x: float32 ?×4" in str(martlet.load(models.doubling((-1, 4))))
