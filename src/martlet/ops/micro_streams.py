@@ -164,8 +164,8 @@ def _overlap_add(call: Call, frames: np.ndarray) -> np.ndarray:
     *outer, count, size = frames.shape
     step = integers(call, frame_step=(1, size))["frame_step"]
     dtype = frames.dtype
-    rows = frames.reshape(-1, count, size)
-    held = node_state(call, frames.shape, lambda: [np.zeros((math.prod(outer), size), dtype)])
+    rows = frames.reshape(math.prod(outer), count, size)
+    held = node_state(call, frames.shape, lambda: [np.zeros((len(rows), size), dtype)])
     tail: np.ndarray = held[0]
     result = np.zeros((len(rows), count, step), dtype)
     for i in range(count):

@@ -88,7 +88,8 @@ for _name in ("RaggedRange", "FlexRaggedRange"):
 def _partition_types(call: Call) -> list[str]:
     """The kind of each partition, outermost first."""
     found = attributes(call).get("row_partition_types")
-    names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in found or []]
+    listed = found if isinstance(found, list) else []
+    names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in listed]
     known = ("FIRST_DIM_SIZE", "VALUE_ROWIDS", "ROW_SPLITS")
     if not names or any(name not in known for name in names):
         call.fail("the row partitions have unknown types", " or ".join(known), str(names)[:80])
