@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpus import ROOT
 
+from corpus import ROOT
 from martlet.errors import MartletError
 from martlet.runtime.interpreter import Interpreter
 

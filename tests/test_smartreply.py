@@ -7,8 +7,8 @@ import struct
 
 import numpy as np
 import pytest
-from corpus import ROOT
 
+from corpus import ROOT
 from martlet.dtypes import DType
 from martlet.errors import ArgumentError, ModelError
 from martlet.graph import Graph, Model, Tensor

@@ -28,7 +28,8 @@ def maps(*people, height=SIZE, width=SIZE):
         for edge, (a, b) in enumerate(_SKELETON):
             for (start, end), first in (((a, b), 0), ((b, a), 2 * EDGES)):
                 gap = STRIDE * (places[end] - places[start])
-                middle[0, *places[start], [first + edge, first + EDGES + edge]] = gap
+                y, x = places[start]
+                middle[0, y, x, [first + edge, first + EDGES + edge]] = gap
     return heat, short, middle
 
 
