@@ -98,6 +98,13 @@ def test_a_new_shape_begins_anew():
     assert stream(np.int16([3, 4, 5])).tolist() == [0, 3, 4]
 
 
+def test_resetting_the_variables_resets_streams_too():
+    stream = Stream("Delay", np.zeros(2, np.int16), delay_length=2)
+    stream(np.int16([1, 2]))
+    stream.session.reset_variables()
+    assert stream(np.int16([3, 4])).tolist() == [0, 0]
+
+
 def test_overlapping_frames_add_up_and_int16_saturates():
     frames = np.int16([[[1, 2, 3], [4, 5, 6]]])
     stream = Stream("OverlapAdd", frames, frame_step=2)

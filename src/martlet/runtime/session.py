@@ -194,10 +194,17 @@ class Session:
         return self.variables[key]
 
     def reset_variables(self, index: int | None = None) -> None:
-        """Give the variable tensors (of one graph, or all) their first value, in place."""
+        """Give the variable tensors (of one graph, or all) their first value, in place.
+
+        With all of them goes what operators keep between runs, under keys that begin with "state".
+        """
         for key in self.variables:
             if index in (None, key[0]):
                 self._reset(key)
+        if index is None:
+            kept = [key for key in self.resources if isinstance(key, tuple) and key[0] == "state"]
+            for key in kept:
+                del self.resources[key]
 
     def _reset(self, key: tuple[int, int]) -> None:
         declared = self.model.graphs[key[0]].tensors[key[1]]
