@@ -261,12 +261,12 @@ def test_int16_products_stored_in_8_bits_are_litert_s(dtype: DType, zero: int) -
     assert_litert_s("MUL", inputs, {}, [output])
 
 
-def test_quotients_that_round_to_zero_are_the_zero_point() -> None:
-    """Where TensorFlow Lite shifts by more bits than there are, and gives any value at all."""
-    inputs = [Value(array(-2, 0, 2, 3, dtype=np.int8), quantization=Q(0.05)),
-              Value(array(7, 7, 7, -7, dtype=np.int8), quantization=Q(0.02))]  # fmt: skip
-    output = Tensor(dtype=DType.INT8, quantization=Q(30.0, 5))
-    assert run("DIV", inputs, outputs=[output]).tolist() == [5, 5, 5, 5]
+@pytest.mark.parametrize("scale", [1e-6, 0.02, 30.0, 1e4])
+@pytest.mark.parametrize("zero", [-7, 127])
+def test_quotients_shifted_beyond_their_bits_are_litert_s(scale: float, zero: int) -> None:
+    every = np.arange(-128, 128).astype(np.int8)
+    x, y = np.meshgrid(every, every[every != zero])
+    quantized("DIV", x, y, (0.05, 0.02, scale), (3, zero, 5))
 
 
 def test_division_by_the_zero_point_is_division_by_zero() -> None:

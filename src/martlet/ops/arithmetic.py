@@ -16,9 +16,10 @@ rounded product with a 31-bit mantissa and then a rounded shift.
     SQUARED_DIFFERENCE   each (x - z) << 7 times s / u; the squared difference times
                          u^2 / (2^14 s_out), plus z_out
 
-Results are clamped to the fused activation's range. TensorFlow Lite shifts by more bits than
-there are for quotients that round to 0, and stops the process where a ratio of scales is not
-below 1; here both have their plain arithmetic meaning.
+Results are clamped to the fused activation's range. Small quotients shift DIV's result by more
+bits than it has, which comes out as in TensorFlow Lite (`_register_shift_right`): often not near
+the quotient. TensorFlow Lite stops the process where a ratio of scales is not below 1; here that
+has its plain arithmetic meaning.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.ops.activation_range import apply, fused_activation, integer_range
 from martlet.ops.fixed_point import (
-    INT32_MAX,
     INT32_MIN,
     doubling_high_multiply,
     multiply_twice,
     reciprocal_of_one_plus,
     rounding_shift_right,
+    wrap_int32,
 )
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.pairwise import (
@@ -140,6 +141,7 @@ def _product_of_fractions(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _quotient(call: Call) -> Pairs:
     finish = _finish(call, fused_activation(call))
     z = input_zero_point(call, 0), input_zero_point(call, 1)
+    zero = output_zero_point(call)
     with np.errstate(all="ignore"):
         ratio = np.float32(call.scale(1)) * np.float32(call.output_scale())
         ratio = np.float32(call.scale(0)) / ratio
@@ -154,12 +156,20 @@ def _quotient(call: Call) -> Pairs:
         headroom = 31 - _bit_length(np.where(dividend < 0, ~dividend, dividend))
         quotient = doubling_high_multiply(dividend << headroom, reciprocal)
         scaled = doubling_high_multiply(quotient, mantissa)
-        shift = exponent - size - headroom
-        # Beyond 31 places only the largest magnitudes would matter, which are clamped anyway.
-        up, down = np.clip(shift, 0, 31), np.clip(-shift, 0, 62)
-        return finish(np.clip(rounding_shift_right(scaled << up, down), INT32_MIN, INT32_MAX))
+        places = size + headroom - exponent
+        return finish(wrap_int32(_register_shift_right(scaled, places) + zero) - zero)
 
     return divide
+
+
+def _register_shift_right(x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """x / 2^places, half away from zero, for places from 0 to 31.
+
+    Other numbers of places wrap as in a processor's registers: the shift of the 32-bit x takes
+    them modulo 32, that of the 64-bit 1 from which the bits shifted out are masked modulo 64.
+    """
+    mask = wrap_int32((np.int64(1) << (places & 63)) - 1)
+    return np.asarray((x >> (places & 31)) + ((x & mask) > (mask >> 1) + (x < 0)))
 
 
 def _bit_length(x: np.ndarray) -> np.ndarray:
