@@ -2,6 +2,7 @@
 
     model = martlet.load("model.tflite")      # model(image), print(model)
     martlet.Interpreter("model.tflite")       # as tf.lite.Interpreter
+    martlet.SmartReply("smartreply.tflite")   # .reply("Are you free tomorrow?")
 
 Names are imported when they are first used, so that `import martlet` stays light.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         InterpreterWithCustomOps,
         OpResolverType,
     )
+    from martlet.smartreply import SmartReply
 
 __version__ = "0.1.0"
 
@@ -41,6 +43,7 @@ _HOMES = {
     "martlet.runtime.interpreter": (
         "Interpreter", "InterpreterWithCustomOps", "OpResolverType",
     ),
+    "martlet.smartreply": ("SmartReply",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "OpResolverType",
     "RunError",
     "RunnableModel",
+    "SmartReply",
     "UnsupportedError",
     "load",
     "load_delegate",
