@@ -1,0 +1,42 @@
+"""The processors that images are built for, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor family.
+
+    triple, cpu, features: as LLVM names them. lanes: float32 in a vector. needs: processor
+    features, as the operating system reports them, without which the image must not be run.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    lanes: int
+    machine: str
+    needs: frozenset[str]
+
+
+_AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "x86-64-avx512", "x86_64-unknown-linux-gnu", "x86-64-v4",
+            "+avx512vnni", 16, "x86_64", _AVX512,
+        ),
+        Target("x86-64-avx2", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 8, "x86_64", _AVX2),
+        Target(
+            "aarch64-neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 4, "aarch64",
+            frozenset({"asimd"}),
+        ),
+    )
+}  # fmt: skip
+"""Best first among those for one machine."""
