@@ -24,7 +24,7 @@ class Kernel:
 
     def module(self, target: Target) -> str:
         """The LLVM module of this kernel for a target."""
-        k = Builder(self.name, target.lanes)
+        k = Builder(self.name, target.lanes, target.machine)
         block = Pointer(k, I64, "%block")
         values: list[Value | Pointer] = []
         for i, argument in enumerate(self.arguments):
@@ -47,8 +47,9 @@ class EntryPoint:
 
     def module(self, target: Target) -> str:
         """The LLVM module of this function for a target."""
-        k = Builder(self.name, target.lanes)
-        texts, values = [], []
+        k = Builder(self.name, target.lanes, target.machine)
+        texts: list[str] = []
+        values: list[Value | Pointer] = []
         for parameter in self.parameters:
             name = f"%{parameter.name}"
             if parameter.pointer:
@@ -56,6 +57,6 @@ class EntryPoint:
                 values.append(Pointer(k, parameter.type, name))
             else:
                 texts.append(f"{parameter.type} {name}")
-                values.append(Value(k, parameter.type, name))  # type: ignore[arg-type]
+                values.append(Value(k, parameter.type, name))
         self.write(k, *values)
         return k.function(", ".join(texts))

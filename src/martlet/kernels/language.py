@@ -251,11 +251,12 @@ def arguments(*declarations: str) -> tuple[Argument, ...]:
 
 
 class Builder:
-    """Writes one function. `lanes` is the number of float32 in a vector of the target."""
+    """Writes one function. `lanes`: float32 in a vector of the target; `machine`: its family."""
 
-    def __init__(self, name: str, lanes: int) -> None:
+    def __init__(self, name: str, lanes: int, machine: str) -> None:
         self.name = name
         self.lanes = lanes
+        self.machine = machine
         self._entry: list[str] = []
         self._body: list[str] = []
         self._globals: list[str] = []
@@ -288,6 +289,13 @@ class Builder:
         self._declared[name] = f"declare {result} @{name}({types})"
         values = ", ".join(f"{o.type} {o.name}" for o in operands)
         return self.emit(result, f"call {result} @{name}({values})")
+
+    def call_intrinsic(self, name: str, *operands: Value) -> None:
+        """Call an LLVM intrinsic that gives nothing."""
+        types = ", ".join(str(o.type) for o in operands)
+        self._declared[name] = f"declare void @{name}({types})"
+        values = ", ".join(f"{o.type} {o.name}" for o in operands)
+        self.write(f"call void @{name}({values})")
 
     def label(self, name: str) -> None:
         self._body.append(f"{name}:")
@@ -338,13 +346,9 @@ class Builder:
         type_ = value.type.of(self.lanes if lanes is None else lanes)
         if not type_.lanes:
             return value
-        one = self.emit(
-            type_, f"insertelement {type_} poison, {value.type} {value.name}, i64 0"
-        )
+        one = self.emit(type_, f"insertelement {type_} poison, {value.type} {value.name}, i64 0")
         zeros = f"<{type_.lanes} x i32> zeroinitializer"
-        return self.emit(
-            type_, f"shufflevector {type_} {one.name}, {type_} poison, {zeros}"
-        )
+        return self.emit(type_, f"shufflevector {type_} {one.name}, {type_} poison, {zeros}")
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes chosen from a (0 to n-1) and b (n to 2n-1)."""
@@ -354,9 +358,7 @@ class Builder:
 
     def lane(self, value: Value, i: int) -> Value:
         """One lane as a scalar."""
-        return self.emit(
-            value.type.of(0), f"extractelement {value.type} {value.name}, i64 {i}"
-        )
+        return self.emit(value.type.of(0), f"extractelement {value.type} {value.name}, i64 {i}")
 
     def lane_numbers(self, element: Type = I32, lanes: int | None = None) -> Value:
         """0, 1, 2, … in the lanes of a vector."""
@@ -486,9 +488,7 @@ class Builder:
     def atomic_store(self, p: Pointer, value: Any) -> None:
         stored = self.as_value(value, p.element)
         size = p.element.element_bytes
-        self.write(
-            f"store atomic {stored.type} {stored.name}, ptr {p.name} release, align {size}"
-        )
+        self.write(f"store atomic {stored.type} {stored.name}, ptr {p.name} release, align {size}")
 
     def pointer_at(self, p: Pointer, index: Any, element: Type) -> Pointer:
         """A pointer that stands in memory at p[index]; p points to 8-byte elements."""
@@ -501,6 +501,13 @@ class Builder:
             f"ptr {o.name}" if isinstance(o, Pointer) else f"{o.type} {o.name}" for o in operands
         )
         self.write(f"call void {function.name}({passed})")
+
+    def pause(self) -> None:
+        """Tell the processor that this is a waiting loop."""
+        if self.machine == "x86_64":
+            self.call_intrinsic("llvm.x86.sse2.pause")
+        else:
+            self.call_intrinsic("llvm.aarch64.hint", self.constant(1, I32))
 
     # Flow -----------------------------------------------------------------------------------
 

@@ -96,9 +96,7 @@ def _relocate(
             _resolve(name, machine, relocation["r_info_type"], image, place, target)
 
 
-def _resolve(
-    name: str, machine: str, kind: int, image: bytearray, place: int, target: int
-) -> None:
+def _resolve(name: str, machine: str, kind: int, image: bytearray, place: int, target: int) -> None:
     """Write the distance from `place` to `target` as this kind of relocation wants it."""
     distance = target - place
     if machine == "EM_X86_64" and kind in (2, 4):  # PC32, PLT32

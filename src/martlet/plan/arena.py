@@ -1,0 +1,55 @@
+"""Offsets in one block of memory for values that live at different times.
+
+Greedy by size (Pisarchyk & Lee, arXiv 2001.03288):
+1. Take the values from the largest to the smallest.
+2. Put each into the lowest gap that is free, for its whole life, of the values placed so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+GUARD = 64  # bytes behind the last value, so that whole vectors may be read there
+
+
+class Life(NamedTuple):
+    """A value of `nbytes` that must be kept from step `first` to step `last`, both included."""
+
+    nbytes: int
+    first: int
+    last: int
+
+
+def place(lives: Sequence[Life]) -> tuple[list[int], int]:
+    """(offset of each value, size of the arena), in bytes."""
+    offsets = [0] * len(lives)
+    placed: list[tuple[int, int, Life]] = []  # start, end, life
+    for i in sorted(range(len(lives)), key=lambda i: (-lives[i].nbytes, lives[i].first)):
+        life = lives[i]
+        need = -(-life.nbytes // ALIGNMENT) * ALIGNMENT
+        position = 0
+        for start, end, other in sorted(placed, key=lambda p: p[0]):
+            if other.last < life.first or life.last < other.first:
+                continue
+            if start - position >= need:
+                break
+            position = max(position, end)
+        offsets[i] = position
+        placed.append((position, position + need, life))
+    size = max((end for _, end, _ in placed), default=0)
+    return offsets, size + GUARD
+
+
+def overlaps(lives: Sequence[Life], offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of values that share a byte while both live: [] for a sound plan."""
+    found = []
+    for i, a in enumerate(lives):
+        for j in range(i):
+            b = lives[j]
+            together = a.first <= b.last and b.first <= a.last
+            apart = offsets[i] + a.nbytes <= offsets[j] or offsets[j] + b.nbytes <= offsets[i]
+            if together and not apart:
+                found.append((j, i))
+    return found
