@@ -88,9 +88,9 @@ def test_an_input_may_have_any_name():
     graph = Graph()
     graph.output(graph.add("ADD", [graph.input("x", (2,))] * 2))
     content = models.to_bytes(graph, signatures=[Signature("twice", {"self": 0}, {"y": 1})])
-    answer = Interpreter(model_content=content).get_signature_runner()(**{"self": A})
+    answer = Interpreter(model_content=content).get_signature_runner()(self=A)
     assert answer["y"].tolist() == [2, 4]
-    assert load(content)(**{"self": A}).tolist() == [2, 4]
+    assert load(content)(self=A).tolist() == [2, 4]
 
 
 def test_positional_arguments_are_python_s_error(interpreter):
