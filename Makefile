@@ -38,7 +38,7 @@ test-all: $(VENV)/.test programs
 	$(BIN)/python -m pytest -q -m ''
 
 programs: $(PROGRAMS)/.installed
-	$(PROGRAMS)/bin/python -m pytest -q -o addopts= tests/programs
+	$(PROGRAMS)/bin/python -m pytest -q -o addopts= --noconftest tests/programs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests examples

@@ -108,6 +108,12 @@ def test_sparse_blocks_are_expanded() -> None:
     assert decode(t, "t").tolist() == [[0, 0, 1, 2], [0, 0, 3, 4], [5, 6, 0, 0], [7, 8, 0, 0]]
 
 
+def test_a_sparse_scalar_is_its_value() -> None:
+    t = sparse([], [], [], 1)
+    t.shape = ()
+    assert decode(t, "t") == 1
+
+
 @pytest.mark.parametrize(
     ("order", "levels", "message"),
     [

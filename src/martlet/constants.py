@@ -193,5 +193,8 @@ def _densify(tensor: Tensor, where: str) -> np.ndarray:
     result = np.zeros(tensor.shape, dtype.numpy)
     for level, dim in zip(range(rank, rank + len(blocks)), blocks, strict=True):
         coordinates[:, dim] = coordinates[:, dim] * sizes[level] + coordinates[:, level]
-    result[tuple(coordinates[:, :rank].T)] = values
+    flat = np.zeros(coordinates.shape[0], np.int64)
+    for dim, size in enumerate(tensor.shape):
+        flat = flat * size + coordinates[:, dim]
+    result.reshape(-1)[flat] = values
     return result

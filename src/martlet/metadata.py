@@ -6,6 +6,7 @@ FlatBuffer) and from the associated files. A model without metadata gives an emp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from martlet.graph import Model
 from martlet.schema.layout import Decoder, Record
 from martlet.schema.metadata import IDENTIFIER, SCHEMA
 
+_NUMBER = re.compile("[0-9]{1,9}:*")
 _LABELS = ("TENSOR_AXIS_LABELS", "TENSOR_VALUE_LABELS")
 
 
@@ -96,7 +98,7 @@ def parse_labels(content: bytes) -> list[str]:
     """One label a line; a number in front that counts the lines (`0 cat`) is taken off."""
     lines = content.decode("utf-8", "replace").rstrip("\r\n").splitlines()
     numbered = [line.strip().split(maxsplit=1) for line in lines]
-    if lines and all(len(p) == 2 and p[0].rstrip(":").isdigit() for p in numbered):
+    if lines and all(len(p) == 2 and _NUMBER.fullmatch(p[0]) for p in numbered):
         by_number = {int(p[0].rstrip(":")): p[1] for p in numbered}
         if max(by_number) < 10 * len(lines) + 1000:
             return [by_number.get(i, "") for i in range(max(by_number) + 1)]

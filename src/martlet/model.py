@@ -73,7 +73,7 @@ class Function:
         """The outputs as the file declares them, by name, in the order of the model."""
         return {k: self._graph.tensors[i] for k, i in self._signature.outputs.items()}
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
         values = self._by_name(args, named)
         arrays = {}
         for name, value in values.items():

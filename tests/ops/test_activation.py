@@ -107,6 +107,14 @@ def test_quantised_functions_are_the_reference_kernels(
     same_as_litert(op, [quantized(x, dtype, scale, zero)], result, options, options_type)
 
 
+@pytest.mark.parametrize(("scale", "out_scale"), [(4e-5, 0.05), (1e-7, 1.0), (1e-9, 100.0)])
+def test_hard_swish_of_tiny_values_is_the_reference_kernel_s(
+    scale: float, out_scale: float
+) -> None:
+    x = quantized(every_value(INT8), INT8, scale, 20)
+    same_as_litert("HARD_SWISH", [x], output(INT8, out_scale, -128))
+
+
 def test_the_quantised_elu_is_a_table() -> None:
     x = quantized([-128, -10, 0, 10], INT8, 0.1)
     # e^-12.8 - 1 and e^-1 - 1, in steps of 1/32

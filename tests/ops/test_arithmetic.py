@@ -178,6 +178,12 @@ def test_integer_powers_do_not_fit_as_the_least_integer_or_wrap_for_a_single_exp
         run("POW", [array(2), array(-1)])
 
 
+@pytest.mark.parametrize(("op", "version"), [("ADD", 6), ("MUL", 8)])
+def test_float16_has_a_version_of_its_own(op: str, version: int) -> None:
+    x = array(1.5, dtype=np.float16)
+    assert run(op, [x, x], version=version).tolist() == [3 if op == "ADD" else 2.25]
+
+
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 2.5, -1, 2.000001])
 @pytest.mark.parametrize("size", [1, 9])
 def test_powers_of_floats_are_litert_s(exponent: float, size: int) -> None:

@@ -78,7 +78,7 @@ def test_differences_below_the_fraction_bits_vanish() -> None:
 
 @pytest.mark.parametrize("op", RESULTS)
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
-@pytest.mark.parametrize("scales", [(0.05, 0.02), (0.001, 0.0012)])
+@pytest.mark.parametrize("scales", [(0.05, 0.02), (0.001, 0.0012), (1.5, 0.2), (3, 70)])
 def test_quantised_comparisons_are_litert_s(op: str, dtype: Any, scales: Any) -> None:
     info = np.iinfo(dtype)
     zeros = (0, 0) if dtype == np.int16 else (3, 17)
@@ -91,10 +91,10 @@ def test_quantised_comparisons_are_litert_s(op: str, dtype: Any, scales: Any) ->
     assert np.array_equal(run_model(model, arrays)[0], litert(model, arrays)[0])
 
 
-def test_scales_above_1_compare_as_well() -> None:
-    """Where TensorFlow Lite has no defined answer."""
-    x = Value(np.array([1, 2, 3], np.int8), quantization=Quantization.of(5.0))
-    y = Value(np.array([2], np.int8), quantization=Quantization.of(5.0))
+def test_a_scale_of_1_compares_numbers() -> None:
+    """Where TensorFlow Lite stops the process."""
+    x = Value(np.array([1, 2, 3], np.int8), quantization=Quantization.of(1.0))
+    y = Value(np.array([2], np.int8), quantization=Quantization.of(1.0))
     for op, result in RESULTS.items():
         assert compare(op, x, y).tolist() == result
 

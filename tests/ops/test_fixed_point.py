@@ -11,6 +11,8 @@ from martlet.ops.fixed_point import (
     multiply_once,
     quantize_multiplier,
     reciprocal_of_one_plus,
+    register_shift_right,
+    rounding_shift_right,
 )
 
 
@@ -36,3 +38,15 @@ def test_reciprocals_are_good_to_28_bits(x: int) -> None:
 
 def test_the_reciprocal_of_1_is_the_largest_fraction() -> None:
     assert reciprocal_of_one_plus(np.array([0])).tolist() == [INT32_MAX]
+
+
+@given(st.integers(-(1 << 31), INT32_MAX), st.integers(0, 31))
+def test_register_shifts_are_rounding_shifts_within_the_register(x: int, places: int) -> None:
+    assert register_shift_right(np.array(x), places) == rounding_shift_right(np.array(x), places)
+
+
+def test_register_shifts_beyond_it_wrap() -> None:
+    x = np.array([0, 1000, -1000])
+    assert register_shift_right(x, 34).tolist() == [1, 251, -250]
+    assert register_shift_right(x, 16, 16).tolist() == [1, 1, -1]
+    assert register_shift_right(x, -1).tolist() == [1, 1, -1]

@@ -94,6 +94,14 @@ def test_floats_equal_litert(radius: int, reference: bool) -> None:
     np.testing.assert_allclose(found, litert(model, arrays, reference)[0], atol=1e-5)
 
 
+def test_where_there_is_no_power_the_reference_answers() -> None:
+    x = np.array([1, 2, 3], np.float32).reshape(1, 1, 1, 3)
+    model, arrays = lrn_model(x, 0, 1, -0.5, 0.5)
+    (default,) = run_model(model, arrays, reference=False)
+    # Bases with all neighbours: 0.5, -1, -3.5; the reference kernel has none of them.
+    np.testing.assert_allclose(default.ravel(), [0.5**-0.5, 2, 3], rtol=1e-6)
+
+
 @pytest.mark.parametrize("radius", [-(1 << 31), -1, (1 << 31) - 1])
 def test_any_radius_has_a_meaning(radius: int) -> None:
     x = np.ones((1, 1, 1, 3), np.float32)

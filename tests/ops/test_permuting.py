@@ -50,6 +50,13 @@ def test_reverse_sequence_turns_the_front_of_each(seq, batch):
     agree("REVERSE_SEQUENCE", [X, lengths], options)
 
 
+@pytest.mark.parametrize("length", [-1, -(2**31)])
+def test_reverse_sequence_leaves_a_sequence_of_negative_length(length):
+    np.testing.assert_array_equal(
+        run("REVERSE_SEQUENCE", [X, np.array([length, 1], np.int32)], {"seq_dim": 1}), X
+    )
+
+
 def test_reverse_sequence_checks_the_lengths():
     with pytest.raises(RunError, match="a length is out of range; expected at most 3, found 4"):
         run("REVERSE_SEQUENCE", [X, np.array([4, 0], np.int32)], {"seq_dim": 1})

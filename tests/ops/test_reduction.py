@@ -185,6 +185,12 @@ def test_the_first_index_of_the_extreme() -> None:
     assert arg("ARG_MIN", x, axes(0), "INT64").tolist() == [1, 1, 1]
 
 
+def test_indices_of_truth_values_are_version_3() -> None:
+    x = np.array([[False, True, True], [False, False, True]])
+    options, outputs = {"output_type": "INT32"}, [DType.INT32]
+    assert run("ARG_MAX", [x, axes(1)], options, outputs=outputs, version=3).tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("op", ["ARG_MAX", "ARG_MIN"])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_indices_among_nans_are_litert_s(op: str, axis: int) -> None:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
-from martlet import ArgumentError, Interpreter, MartletError
+from martlet import ArgumentError, Interpreter, MartletError, load
+from martlet.graph import Graph, Signature
 
 A, B = np.array([1, 2], np.float32), np.array([10, 20], np.float32)
 
@@ -81,6 +82,15 @@ def test_the_key_may_be_left_out_only_where_there_is_one(interpreter):
 def test_wrong_uses_are_explained(interpreter, key, arguments, message):
     with pytest.raises(MartletError, match=message):
         interpreter.get_signature_runner(key)(**arguments)
+
+
+def test_an_input_may_have_any_name():
+    graph = Graph()
+    graph.output(graph.add("ADD", [graph.input("x", (2,))] * 2))
+    content = models.to_bytes(graph, signatures=[Signature("twice", {"self": 0}, {"y": 1})])
+    answer = Interpreter(model_content=content).get_signature_runner()(self=A)
+    assert answer["y"].tolist() == [2, 4]
+    assert load(content)(self=A).tolist() == [2, 4]
 
 
 def test_positional_arguments_are_python_s_error(interpreter):

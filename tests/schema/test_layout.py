@@ -35,6 +35,13 @@ def decode(data: bytes) -> Record:
     return Decoder(SCHEMA, memoryview(data), "file").root("Root")
 
 
+def test_records_may_share_an_array() -> None:
+    numbers = np.arange(100)
+    child = SCHEMA.record("Root", numbers=numbers)
+    root = decode(encode(SCHEMA.record("Root", numbers=numbers, children=[child, child])))
+    assert [r.numbers.tolist() for r in (root, *root.children)] == [list(range(100))] * 3
+
+
 def test_fields_left_out_have_their_defaults() -> None:
     root = decode(encode(SCHEMA.record("Root")))
     assert root.small == 0
@@ -160,7 +167,29 @@ def test_shared_tables_cannot_multiply_beyond_the_size_of_the_file() -> None:
         after = len(data) + 4 * count
         for i in range(count):
             data += struct.pack("<I", after - (table + 12 + 4 * i))
-    with pytest.raises(ModelError, match="more tables than the file has room for|too deeply"):
+    with pytest.raises(ModelError, match="more tables and vectors than the file has|too deeply"):
+        decode(bytes(data))
+
+
+def test_a_shared_vector_cannot_multiply_beyond_the_size_of_the_file() -> None:
+    data = bytearray(encode(SCHEMA.record("Root", children=[SCHEMA.record("Root")] * 1000)))
+    # Every child says that it has the same 80 kB of numbers, which lie behind all of them.
+    vtable, size = len(data), 4 + 2 * 7
+    data += struct.pack("<HH6HH", size, 8, *[0] * 6, 4)
+    data += bytes(-len(data) % 8)
+    tables, numbers = len(data), len(data) + 8 * 1000 + 4
+    for i in range(1000):
+        at = tables + 8 * i
+        data += struct.pack("<iI", at - vtable, numbers - at - 4)
+    data += struct.pack("<II", 0, 10_000) + bytes(80_000)
+    root = struct.unpack_from("<I", data)[0]
+    children = root + 4
+    children += struct.unpack_from("<I", data, children)[0]
+    assert struct.unpack_from("<I", data, children)[0] == 1000
+    for i in range(1000):
+        place = children + 4 + 4 * i
+        struct.pack_into("<I", data, place, tables + 8 * i - place)
+    with pytest.raises(ModelError, match="more tables and vectors than the file has room for"):
         decode(bytes(data))
 
 

@@ -24,8 +24,8 @@ from martlet.dtypes import DType
 from martlet.ops.fixed_point import (
     multiply_twice,
     quantize_multiplier,
+    register_shift_right,
     round_half_away,
-    rounding_shift_right,
     saturate,
 )
 from martlet.ops.lookup_table import by_value, look_up
@@ -187,7 +187,8 @@ def _hard_swish_quantized(call: Call, x: np.ndarray) -> np.ndarray:
 
     1. x with 7 more bits, times the output's mantissa (rounded), is what the gate will scale.
     2. The same x in units where 3.0 is 2^15, saturated to 16 bits, gives the gate in 15 bits.
-    3. Their product is truncated, then shifted to the output's scale (rounded).
+    3. Their product is truncated, then shifted to the output's scale (rounded). Shifts beyond 15
+       bits come out as in TensorFlow Lite, which is not always 0.
     """
     (mantissa, exponent), (gate_mantissa, gate_exponent) = _hard_swish_multipliers(call)
     fine = ((x.astype(np.int64) - call.zero_point(0)) * 128).astype(np.int16).astype(np.int64)
@@ -196,12 +197,12 @@ def _hard_swish_quantized(call: Call, x: np.ndarray) -> np.ndarray:
     gate = _high_multiply16(gate, gate_mantissa)
     if gate_exponent > 0:
         gate = _saturate16(gate * 2)
-    gate = rounding_shift_right(gate, max(-gate_exponent, 0))
+    gate = register_shift_right(gate, max(-gate_exponent, 0), 16)
     gate = (gate + (1 << 15)) >> 1
 
     product = gate * _high_multiply16(fine, mantissa)
     truncated = np.sign(product) * (np.abs(product) >> 15)
-    scaled = rounding_shift_right(truncated, -exponent) + call.output_zero_point()
+    scaled = register_shift_right(truncated, -exponent, 16) + call.output_zero_point()
     return saturate(scaled, x.dtype)
 
 

@@ -17,7 +17,7 @@ rounded product with a 31-bit mantissa and then a rounded shift.
                          u^2 / (2^14 s_out), plus z_out
 
 Results are clamped to the fused activation's range. Small quotients shift DIV's result by more
-bits than it has, which comes out as in TensorFlow Lite (`_register_shift_right`): often not near
+bits than it has, which comes out as in TensorFlow Lite (`register_shift_right`): often not near
 the quotient. TensorFlow Lite stops the process where a ratio of scales is not below 1; here that
 has its plain arithmetic meaning.
 """
@@ -37,6 +37,7 @@ from martlet.ops.fixed_point import (
     doubling_high_multiply,
     multiply_twice,
     reciprocal_of_one_plus,
+    register_shift_right,
     rounding_shift_right,
     wrap_int32,
 )
@@ -157,19 +158,9 @@ def _quotient(call: Call) -> Pairs:
         quotient = doubling_high_multiply(dividend << headroom, reciprocal)
         scaled = doubling_high_multiply(quotient, mantissa)
         places = size + headroom - exponent
-        return finish(wrap_int32(_register_shift_right(scaled, places) + zero) - zero)
+        return finish(wrap_int32(register_shift_right(scaled, places) + zero) - zero)
 
     return divide
-
-
-def _register_shift_right(x: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """x / 2^places, half away from zero, for places from 0 to 31.
-
-    Other numbers of places wrap as in a processor's registers: the shift of the 32-bit x takes
-    them modulo 32, that of the 64-bit 1 from which the bits shifted out are masked modulo 64.
-    """
-    mask = wrap_int32((np.int64(1) << (places & 63)) - 1)
-    return np.asarray((x >> (places & 31)) + ((x & mask) > (mask >> 1) + (x < 0)))
 
 
 def _bit_length(x: np.ndarray) -> np.ndarray:
@@ -252,7 +243,7 @@ class _Operator:
 
 _OPERATORS = {
     "ADD": _Operator(
-        lambda _, x, y: np.add(x, y), (F32, F16, I16, I32, I64), 5, "AddOptions",
+        lambda _, x, y: np.add(x, y), (F32, F16, I16, I32, I64), 6, "AddOptions",
         lambda call: _sum(call, 1), (U8, I8, I16), activation=True,
     ),
     "SUB": _Operator(
@@ -260,7 +251,7 @@ _OPERATORS = {
         lambda call: _sum(call, -1), (U8, I8, I16), activation=True,
     ),
     "MUL": _Operator(
-        lambda _, x, y: np.multiply(x, y), (F32, F16, I16, I32, I64, U32, C64), 7, "MulOptions",
+        lambda _, x, y: np.multiply(x, y), (F32, F16, I16, I32, I64, U32, C64), 8, "MulOptions",
         _product, (U8, I8, I16), activation=True,
     ),
     "DIV": _Operator(

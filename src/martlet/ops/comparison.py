@@ -3,8 +3,9 @@
 Quantised values are compared as (stored - zero point) << 8 times the scale, rounded, so that
 values of different scales meet, if coarsely: below about 1/256 they are equal. Eight-bit values
 are quantised where they have scales; 16-bit ones in EQUAL and NOT_EQUAL alone, and elsewhere mean
-themselves, as in TensorFlow Lite (which for a scale of 1 or more has no defined answer; here it
-is the plain one). Strings compare by their bytes, for equality.
+themselves, as in TensorFlow Lite. Scales above 1 shift by a negative number of bits, which comes
+out as there (`register_shift_right`) and keeps no order; a scale of 1, at which TensorFlow Lite
+stops the process, has its plain meaning. Strings compare by their bytes, for equality.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.ops.fixed_point import multiply_twice
+from martlet.ops.fixed_point import doubling_high_multiply, register_shift_right
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.pairwise import (
     Pairs,
@@ -56,10 +57,15 @@ def _rescaled(call: Call) -> Pairs:
     """The comparison as a function of stored values."""
     compare = _COMPARE[call.op][0]
     zeros = [input_zero_point(call, i) for i in (0, 1)]
-    multipliers = [real_multiplier(call, call.scale(i)) for i in (0, 1)]
+    scales = [call.scale(i) for i in (0, 1)]
+    multipliers = [real_multiplier(call, s) for s in scales]
 
     def real(stored: np.ndarray, i: int) -> np.ndarray:
-        return multiply_twice((stored - zeros[i]) << FRACTION_BITS, *multipliers[i])
+        fixed = (stored - zeros[i]) << FRACTION_BITS
+        if scales[i] == 1:
+            return fixed
+        mantissa, exponent = multipliers[i]
+        return register_shift_right(doubling_high_multiply(fixed, mantissa), -exponent)
 
     return lambda a, b: compare(real(a, 0), real(b, 1))
 

@@ -65,6 +65,18 @@ def rounding_shift_right(x: np.ndarray, exponent: np.ndarray | int) -> np.ndarra
     return np.asarray((x + half + less) >> exponent)
 
 
+def register_shift_right(x: np.ndarray, places: np.ndarray | int, bits: int = 32) -> np.ndarray:
+    """`rounding_shift_right` where that defines x, of 32 or 16 bits, shifted by less than these.
+
+    Other numbers of places come out as registers take them: x is shifted by the places modulo 32;
+    the mask of the bits shifted out, 2^places - 1 with the places modulo 64, is cut to `bits`.
+    """
+    x, places = np.asarray(x, np.int64), np.asarray(places, np.int64)
+    masked = places & 63
+    mask = np.where(masked < bits, (1 << np.minimum(masked, bits)) - 1, -1)
+    return np.asarray((x >> (places & 31)) + ((x & mask) > (mask >> 1) + (x < 0)))
+
+
 def wrap_int32(x: np.ndarray) -> np.ndarray:
     """The low 32 bits, as C's arithmetic on int32 leaves them."""
     return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)

@@ -185,7 +185,7 @@ register(
 )  # fmt: skip
 register(
     "UNIDIRECTIONAL_SEQUENCE_LSTM", infer=_infer, evaluate=_evaluate, inputs=(20, 24),
-    options="UnidirectionalSequenceLSTMOptions", versions=3, optional=_optional(Layout()),
+    options="UnidirectionalSequenceLSTMOptions", versions=4, optional=_optional(Layout()),
     pure=False,
 )  # fmt: skip
 register(

@@ -9,7 +9,7 @@ L2_NORMALIZATION divides each vector by its length.
 LOCAL_RESPONSE_NORMALIZATION (float32, rank 4) multiplies each element by
 (bias + alpha * sum of the squares of its neighbours)^-beta, neighbours being the channels from
 c - radius to c + radius. The reference kernel leaves the last of them out; so does the reference
-resolver here, and only it.
+resolver here, and by default those elements for which either base of the power is not positive.
 """
 
 from __future__ import annotations
@@ -74,15 +74,24 @@ def _response_spec(call: Call) -> list[Spec]:
 def _local_response(call: Call, x: np.ndarray) -> np.ndarray:
     channels = x.shape[-1]
     radius = min(max(call.option("radius"), -channels), channels)
+    bias, alpha, beta = (np.float32(call.option(name)) for name in ("bias", "alpha", "beta"))
     squares = x * x
     sums = np.zeros_like(x)
-    for offset in range(-radius, radius if call.session.reference else radius + 1):
-        call.tick()
+
+    def add(offset: int) -> None:
         low, high = max(0, -offset), min(channels, channels - offset)
         if low < high:
             sums[..., low:high] += squares[..., low + offset : high + offset]
-    bias, alpha, beta = (np.float32(call.option(name)) for name in ("bias", "alpha", "beta"))
-    return np.asarray(x * np.power(bias + alpha * sums, -beta))
+
+    for offset in range(-radius, radius):
+        call.tick()
+        add(offset)
+    base = bias + alpha * sums
+    if not call.session.reference and radius >= 0:
+        add(radius)
+        whole = bias + alpha * sums
+        base = np.where((base > 0) & (whole > 0), whole, base)
+    return np.asarray(x * np.power(base, -beta))
 
 
 register(

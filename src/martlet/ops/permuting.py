@@ -88,7 +88,7 @@ def _reverse_sequence(call: Call, x: np.ndarray, lengths: np.ndarray) -> np.ndar
     if lengths.size and int(lengths.max()) > n:
         call.fail_run("a length is out of range", f"at most {n}", str(int(lengths.max())))
     position = np.arange(n)
-    mirrored = lengths[:, None] - 1 - position
+    mirrored = np.maximum(lengths, 0)[:, None] - 1 - position  # none below 0: -2**31 - 1 wraps
     source = np.where(mirrored >= 0, mirrored, position)
     rows = np.moveaxis(x, front, (0, 1))
     turned = rows[np.arange(len(lengths))[:, None], source]

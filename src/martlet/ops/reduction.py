@@ -303,7 +303,7 @@ def _arg_extreme(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:
 
 
 for _name, _options in (("ARG_MAX", "ArgMaxOptions"), ("ARG_MIN", "ArgMinOptions")):
-    register(_name, infer=_infer_arg, evaluate=_arg_extreme, inputs=2, options=_options, versions=2)
+    register(_name, infer=_infer_arg, evaluate=_arg_extreme, inputs=2, options=_options, versions=3)
 
 
 def _infer_cumulative(call: Call) -> list[Spec]:

@@ -49,7 +49,7 @@ class SignatureRunner:
         self._signature_key = signature_key
         self._signature = signatures[signature_key]
 
-    def __call__(self, **inputs: Any) -> dict[str, Any]:
+    def __call__(self, /, **inputs: Any) -> dict[str, Any]:
         """Run on these inputs, one keyword for each input of the signature."""
         expected = self._signature.inputs
         if len(inputs) != len(expected):

@@ -185,7 +185,7 @@ class Decoder:
         self.where = where
         self.views = views
         # A table takes at least the four bytes of its own vtable offset.
-        self.tables_left = self.size // 4 + 1
+        self.room_left = self.size // 4 + 1
 
     def root(self, table: str) -> Record:
         if self.size < 8:
@@ -200,6 +200,13 @@ class Decoder:
             found=found,
             hint="The file is damaged; get it again or convert the model again.",
         )
+
+    def spend(self, amount: int, path: str) -> None:
+        """Raise when more was read than the file can hold once. Parts of a file can be shared,
+        so that vectors and strings count, too: one for 64 bytes."""
+        self.room_left -= amount
+        if self.room_left < 0:
+            raise self.error(f"{path}: more tables and vectors than the file has room for")
 
     def unpack(self, format_: str, position: int, path: str) -> Any:
         size = struct.calcsize("<" + format_)
@@ -220,9 +227,7 @@ class Decoder:
         return int(position + offset)
 
     def table(self, name: str, position: int, path: str, depth: int) -> Record:
-        self.tables_left -= 1
-        if self.tables_left < 0:
-            raise self.error(f"{path}: more tables than the file has room for")
+        self.spend(1, path)
         if depth > MAX_DEPTH:
             raise self.error(f"{path}: tables nested too deeply", f"at most {MAX_DEPTH}")
         vtable = position - self.unpack("i", position, path)
@@ -290,7 +295,10 @@ class Decoder:
             if (target + 4) % dtype.itemsize:
                 raise self.error(f"{path} is misaligned", f"a multiple of {dtype.itemsize}")
             array = np.frombuffer(self.data, dtype, count, target + 4)
-            return array if (table, field.name) in self.views else array.copy()
+            if (table, field.name) in self.views:
+                return array
+            self.spend(array.nbytes // 64, path)
+            return array.copy()
         self.check_vector(target, count, 4, path)
         items: list[Any] = []
         for i in range(count):
@@ -311,12 +319,9 @@ class Decoder:
             )
 
     def string(self, position: int, path: str) -> str:
-        # Strings can be shared, so their bytes count against the same budget as tables.
         count = self.unpack("I", position, path)
         self.check_vector(position, count, 1, path)
-        self.tables_left -= 1 + count // 64
-        if self.tables_left < 0:
-            raise self.error(f"{path}: more strings than the file has room for")
+        self.spend(1 + count // 64, path)
         return bytes(self.data[position + 4 : position + 4 + count]).decode(
             "utf-8", "surrogateescape"
         )
@@ -326,14 +331,13 @@ class Encoder:
     """Encodes Records into one FlatBuffer, front to back.
 
     A table is written before what it refers to, so every reference points forward, as the
-    format asks. Byte vectors that are the same object are written once.
+    format asks.
     """
 
     def __init__(self, schema: Schema, aligned: Mapping[tuple[str, str], int]) -> None:
         self.schema = schema
         self.aligned = aligned
         self.out = bytearray()
-        self.shared: dict[int, int] = {}
         self.vtables: dict[bytes, int] = {}
 
     def encode(self, record: Record, identifier: bytes) -> bytearray:
@@ -364,16 +368,12 @@ class Encoder:
 
     def vector(self, value: Any, field: Field, table: str, work: list[Any]) -> int:
         if field.vector_of in ("scalar", "enum"):
-            if id(value) in self.shared:
-                return self.shared[id(value)]
             array = np.ascontiguousarray(value, dtype="<" + field.format)
             alignment = self.aligned.get((table, field.name), max(4, array.itemsize))
             self.pad(alignment, 4)
             position = len(self.out)
             self.out += struct.pack("<I", array.size)
             self.out += array.tobytes()
-            if isinstance(value, np.ndarray) and value.nbytes > 64:
-                self.shared[id(value)] = position
             return position
         self.pad(4)
         position = len(self.out)
