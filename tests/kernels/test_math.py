@@ -1,0 +1,111 @@
+"""The elementary functions keep the error bounds that their file states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from martlet.kernels import math as vector_math
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.language import Builder, Pointer, Value, arguments
+from martlet.kernels.targets import Target
+from native import host_targets, run_kernel
+
+BOUNDS: dict[str, tuple[Callable[[float], float], float]] = {
+    "exp": (lambda x: math.exp(x) if x < 709 else math.inf, 2),
+    "tanh": (math.tanh, 4),
+    "logistic": (lambda x: 1 / (1 + math.exp(-x)) if x > -709 else 0.0, 4),
+    "log": (lambda x: math.log(x) if x > 0 else -math.inf if x == 0 else math.nan, 2),
+    "erf": (math.erf, 5),
+}
+
+
+def kernel(name: str) -> Kernel:
+    function = getattr(vector_math, name)
+
+    def write(k: Builder, x: Pointer, y: Pointer, first: Value, last: Value) -> None:
+        for i, mask in k.vectors(first, last):
+            k.store(y, i, function(k, k.load(x, i, mask)), mask)
+
+    return Kernel(f"test_{name}", write, arguments("x: *float", "y: *float"))
+
+
+KERNELS = {name: kernel(name) for name in BOUNDS}
+
+
+def computed(name: str, target: Target, x: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    run_kernel(KERNELS[name], target, x, y, units=x.size)
+    return y
+
+
+def samples() -> np.ndarray:
+    """Floats of all exponents and both signs, denser where the functions bend."""
+    everywhere = (np.arange(0, 1 << 32, 20011, dtype=np.int64)).astype(np.uint32).view(np.float32)
+    dense = np.linspace(-20, 20, 40001, dtype=np.float32)
+    wide = np.linspace(-104, 90, 20001, dtype=np.float32)
+    near_one = np.linspace(0.9, 1.1, 5001, dtype=np.float32)
+    return np.concatenate([everywhere, dense, wide, near_one])
+
+
+def exact(name: str, x: np.ndarray) -> np.ndarray:
+    function: Any = BOUNDS[name][0]
+    return np.array([function(float(v)) for v in x])
+
+
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("name", BOUNDS)
+def test_errors_stay_below_the_stated_bound(name: str, target: Target) -> None:
+    x = samples()
+    x = x[np.isfinite(x)]
+    found, expected = computed(name, target, x).astype(np.float64), exact(name, x)
+    normal = np.abs(expected) >= 2.0**-126
+    representable = np.abs(expected) <= float(np.finfo(np.float32).max)
+    checked = normal & representable
+    with np.errstate(invalid="ignore", over="ignore"):
+        ulp = np.abs(np.spacing(expected.astype(np.float32)).astype(np.float64))
+        errors = np.abs(found - expected)[checked] / ulp[checked]
+    assert errors.max() <= BOUNDS[name][1]
+
+
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("name", BOUNDS)
+def test_results_too_small_for_a_normal_number_are_off_by_less_than_the_least(
+    name: str, target: Target
+) -> None:
+    x = samples()
+    x = x[np.isfinite(x)]
+    expected = exact(name, x)
+    small = np.abs(expected) < 2.0**-126
+    found = computed(name, target, x[small])
+    assert np.all(np.abs(found - expected[small]) <= 2.0**-126)
+
+
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    ("name", "at_minus_infinity", "at_zero", "at_infinity"),
+    [
+        ("exp", 0.0, 1.0, math.inf),
+        ("tanh", -1.0, 0.0, 1.0),
+        ("logistic", 0.0, 0.5, 1.0),
+        ("log", math.nan, -math.inf, math.inf),
+        ("erf", -1.0, 0.0, 1.0),
+    ],
+)
+def test_ends_of_the_line(
+    name: str, at_minus_infinity: float, at_zero: float, at_infinity: float, target: Target
+) -> None:
+    x = np.array([-math.inf, 0, math.inf, math.nan, -math.nan], np.float32)
+    expected = np.array([at_minus_infinity, at_zero, at_infinity, math.nan, math.nan], np.float32)
+    np.testing.assert_array_equal(computed(name, target, x), expected)
+
+
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+def test_odd_functions_keep_the_sign_of_zero(target: Target) -> None:
+    x = np.array([0.0, -0.0], np.float32)
+    for name in ("tanh", "erf"):
+        assert np.signbit(computed(name, target, x)).tolist() == [False, True]
