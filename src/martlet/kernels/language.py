@@ -278,6 +278,11 @@ class Builder:
         self.write(f"{name} = {instruction}")
         return Value(self, type_, name)
 
+    def local(self, element: Type, count: int) -> Pointer:
+        """Room on the stack for some elements, not initialised; each thread has its own."""
+        room = self.emit_at_entry(f"alloca [{count} x {element}], align 64")
+        return Pointer(self, element, room)
+
     def emit_at_entry(self, instruction: str) -> str:
         name = f"%{self.fresh()}"
         self._entry.append(f"  {name} = {instruction}")
@@ -422,6 +427,10 @@ class Builder:
             a = low + self.shuffle(a, a, range(half, 2 * half))
         return self.lane(a, 0)
 
+    def all_lanes(self, mask: Value) -> Value:
+        """Whether a condition holds in every lane."""
+        return self.intrinsic(f"llvm.vector.reduce.and.{_suffix(mask.type)}", I1, mask)
+
     # Memory ---------------------------------------------------------------------------------
 
     def load(
@@ -494,6 +503,10 @@ class Builder:
         """A pointer that stands in memory at p[index]; p points to 8-byte elements."""
         name = self.emit(PTR, f"load ptr, ptr {(p + index).name}, align 8").name
         return Pointer(self, element, name)
+
+    def address(self, p: Pointer) -> Value:
+        """Where a pointer points, as an integer in bytes; `pointer_at` reads such integers."""
+        return self.emit(I64, f"ptrtoint ptr {p.name} to i64")
 
     def call(self, function: Pointer, *operands: Value | Pointer) -> None:
         """Call a function by its address."""
