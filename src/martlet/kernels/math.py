@@ -12,6 +12,7 @@ Error bounds, against the exact value, measured over all exponents:
     logistic   4 ulp; 0 below -87.33
     log        2 ulp; -infinity at 0, not a number below it
     erf        5 ulp
+    sin, cos   2 ulp, or 1e-7 near their zeros, for |x| < 10^15; beyond, something from -1 to 1
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from martlet.kernels.language import F32, I32, Builder, Value
+from martlet.kernels.language import F32, F64, I32, Builder, Value
 
 LOG2_E = 1 / math.log(2)
 # ln 2 in two parts: the first has so few bits that whole multiples of it are exact.
@@ -39,6 +40,10 @@ LOG = (
 # erf(x) / x as a quotient of polynomials of x^2 for |x| <= 3.93, within 2e-8
 ERF_OVER = (1.1283791, 0.19078404, 0.05279031, 0.0037796169, 0.00028480857, 2.0419668e-06)
 ERF_UNDER = (1.0, 0.50241065, 0.1142576, 0.014997453, 0.0011652141, 3.8004033e-05)
+# sin r / r, and cos r, as sums of powers of r^2 for |r| <= pi / 4: the first terms of their series
+SIN = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(5))
+COS = tuple((-1) ** n / math.factorial(2 * n) for n in range(6))
+HALF_PI_HIGH, HALF_PI_LOW = math.pi / 2, 6.123233995736766e-17  # together in 106 bits
 ERF_ONE = 3.92  # from here on erf is 1 in float32
 
 
@@ -60,13 +65,17 @@ def exp(k: Builder, x: Value) -> Value:
     return k.select(x <= EXP_LARGEST, y, x + math.inf)
 
 
-def tanh(k: Builder, x: Value) -> Value:
-    """-e / (2 + e) with e = exp(-2 |x|) - 1, which is exact to the last bits near 0, too."""
-    z = k.maximum(k.as_value(-20.0, x.type), k.absolute(x) * -2)
-    power, r = _reduced(k, z)
+def exp_minus_one(k: Builder, x: Value) -> Value:
+    """e^x - 1 for x up to 88, exact to the last bits near 0, too."""
+    power, r = _reduced(k, k.maximum(k.as_value(-20.0, x.type), x))
     scale = (power + ONE_BITS).bits_as(F32)
     near = k.fma(r * r, polynomial(k, r, EXP), r)  # e^r - 1
-    e = k.fma(scale, near, scale - 1)
+    return k.fma(scale, near, scale - 1)
+
+
+def tanh(k: Builder, x: Value) -> Value:
+    """-e / (2 + e) with e = exp(-2 |x|) - 1."""
+    e = exp_minus_one(k, k.absolute(x) * -2)
     return copy_sign(k, -e / (e + 2), x)
 
 
@@ -105,6 +114,34 @@ def erf(k: Builder, x: Value) -> Value:
     square = inside * inside
     y = inside * polynomial(k, square, ERF_OVER) / polynomial(k, square, ERF_UNDER)
     return copy_sign(k, k.minimum(k.as_value(1.0, x.type), y), x)
+
+
+def sin(k: Builder, x: Value) -> Value:
+    """The sine."""
+    return _sine(k, x, 0)
+
+
+def cos(k: Builder, x: Value) -> Value:
+    """The sine of x + pi / 2."""
+    return _sine(k, x, 1)
+
+
+def _sine(k: Builder, x: Value, quarters: int) -> Value:
+    """sin(x + quarters * pi / 2) from the sine or cosine of r, where x = n pi / 2 + r.
+
+    n and r are found in float64, so that r keeps its bits where n is large.
+    """
+    wide = x.to(F64)
+    n = k.round_to_even(wide * (2 / math.pi))
+    rest = k.fma(n, k.as_value(-HALF_PI_HIGH, n.type), wide)
+    r = k.fma(n, k.as_value(-HALF_PI_LOW, n.type), rest).to(F32)
+    r = k.minimum(k.as_value(1.0, r.type), k.maximum(k.as_value(-1.0, r.type), r))
+    turned = n + quarters
+    quarter = (turned - k.floor(turned * 0.25) * 4).to(F32)
+    square = r * r
+    odd = quarter.equals(1) | quarter.equals(3)
+    y = k.select(odd, polynomial(k, square, COS), r * polynomial(k, square, SIN))
+    return k.select(quarter >= 2, -y, y)
 
 
 def copy_sign(k: Builder, magnitude: Value, sign: Value) -> Value:

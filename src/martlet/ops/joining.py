@@ -60,7 +60,7 @@ def _concatenation_spec(call: Call) -> list[Spec]:
         total += shape[axis]
         if dtype is DType.INT8:
             _check_quantization(call, i)
-        elif dtype is DType.UINT8 and _rescaled(call, i):
+        elif dtype is DType.UINT8 and rescaled(call, i):
             call.scale(i)
             call.output_scale()
     return [Spec(dtype, (*first[:axis], total, *first[axis + 1 :]))]
@@ -70,7 +70,7 @@ def _without(shape: Shape, axis: int) -> Shape:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _rescaled(call: Call, i: int) -> bool:
+def rescaled(call: Call, i: int) -> bool:
     """Whether input i has a scale or zero point that is not the output's."""
     pairs = []
     for q in (call.input(i).quantization, call.output().quantization):
@@ -82,7 +82,7 @@ def _rescaled(call: Call, i: int) -> bool:
 def _concatenate(call: Call, *inputs: np.ndarray) -> np.ndarray:
     parts = [np.atleast_1d(x) for x in inputs]
     if call.dtype(0) is DType.UINT8:
-        parts = [_rescale(call, i, x) if _rescaled(call, i) else x for i, x in enumerate(parts)]
+        parts = [_rescale(call, i, x) if rescaled(call, i) else x for i, x in enumerate(parts)]
     axis = int(call.option("axis"))
     return np.concatenate(parts, axis)
 

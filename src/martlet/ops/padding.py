@@ -66,19 +66,24 @@ def _pad_spec(call: Call) -> list[Spec]:
     if call.has(2):
         call.check_same_dtype(0, 2)
         call.check_one(2)
-    elif _zero(call):
+    elif stored_zero(call):
         limits = np.iinfo(dtype.numpy)
-        zero = _zero(call)
+        zero = stored_zero(call)
         call.check(
             limits.min <= zero <= limits.max,
             "the output's zero point does not fit its type",
             f"{limits.min} to {limits.max}",
             str(zero),
         )
-    return _padded(call, _paddings(call, _PADDING_TYPES))
+    return _padded(call, pad_edges(call))
 
 
-def _zero(call: Call) -> int:
+def pad_edges(call: Call) -> list[tuple[int, int]] | None:
+    """(before, after) for each dimension that PAD and PADV2 are given."""
+    return _paddings(call, _PADDING_TYPES)
+
+
+def stored_zero(call: Call) -> int:
     """What stands for zero in the output of a quantised operator."""
     quantization = call.output().quantization
     narrow = call.dtype(0) in (DType.UINT8, DType.INT8, DType.INT16)
@@ -88,9 +93,9 @@ def _zero(call: Call) -> int:
 
 
 def _pad(call: Call, x: np.ndarray, _: np.ndarray, value: np.ndarray | None = None) -> np.ndarray:
-    edges = _paddings(call, _PADDING_TYPES)
+    edges = pad_edges(call)
     assert edges is not None
-    fill = _zero(call) if value is None else value.reshape(())
+    fill = stored_zero(call) if value is None else value.reshape(())
     return place(x, fill, edges, [1] * x.ndim)
 
 

@@ -19,7 +19,7 @@ from martlet.ops.padding import place
 # TRANSPOSE, REVERSE_V2, REVERSE_SEQUENCE, Roll --------------------------------------------
 
 
-def _permutation(call: Call) -> list[int] | None:
+def permutation(call: Call) -> list[int] | None:
     rank = call.rank(0)
     given = call.integers(1, rank)
     if given is None:
@@ -30,13 +30,13 @@ def _permutation(call: Call) -> list[int] | None:
 
 
 def _transpose_spec(call: Call) -> list[Spec]:
-    axes = _permutation(call)
+    axes = permutation(call)
     shape = call.shape(0)
     return [Spec(call.dtype(0), None if axes is None else tuple(shape[i] for i in axes))]
 
 
 def _transpose(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:
-    axes = _permutation(call)
+    axes = permutation(call)
     assert axes is not None
     return x.transpose(axes).copy()
 

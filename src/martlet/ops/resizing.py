@@ -46,7 +46,7 @@ def _bilinear_spec(call: Call) -> list[Spec]:
 # Bilinear ---------------------------------------------------------------------------------
 
 
-class _Neighbours(NamedTuple):
+class Neighbours(NamedTuple):
     """The two input positions around each output position, and the second one's weight."""
 
     low: np.ndarray
@@ -59,17 +59,17 @@ def _scale(size: int, new: int, align: bool) -> tuple[int, int]:
     return (size - 1, new - 1) if align and new > 1 else (size, new)
 
 
-def _float_neighbours(size: int, new: int, align: bool, half: bool) -> _Neighbours:
+def float_neighbours(size: int, new: int, align: bool, half: bool) -> Neighbours:
     above, below = _scale(size, new, align)
     scale = np.float32(above) / np.float32(below)
     shift = np.float32(0.5 if half else 0)
     place = (np.arange(new, dtype=np.float32) + shift) * scale - shift
     low = np.clip(np.floor(place), 0, size - 1).astype(np.int64)
     high = np.clip(np.ceil(place), 0, size - 1).astype(np.int64)
-    return _Neighbours(low, high, place - low.astype(np.float32))
+    return Neighbours(low, high, place - low.astype(np.float32))
 
 
-def _fixed_neighbours(size: int, new: int, align: bool, half: bool) -> _Neighbours:
+def _fixed_neighbours(size: int, new: int, align: bool, half: bool) -> Neighbours:
     above, below = _scale(size, new, align)
     scale = ((above << _BITS) + below // 2) // below
     place = np.arange(new, dtype=np.int64) * scale
@@ -77,14 +77,14 @@ def _fixed_neighbours(size: int, new: int, align: bool, half: bool) -> _Neighbou
         place += scale // 2 - (1 << (_BITS - 1))
     low = np.clip(place >> _BITS, 0, size - 1)
     high = np.clip((place + (1 << _BITS) - 1) >> _BITS, 0, size - 1)
-    return _Neighbours(low, high, place - (low << _BITS))
+    return Neighbours(low, high, place - (low << _BITS))
 
 
 def _bilinear(call: Call, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     align, half = bool(call.option("align_corners")), bool(call.option("half_pixel_centers"))
     height, width = (int(n) for n in new)
     fixed = x.dtype.kind == "i"
-    neighbours = _fixed_neighbours if fixed else _float_neighbours
+    neighbours = _fixed_neighbours if fixed else float_neighbours
     rows = neighbours(x.shape[1], height, align, half)
     columns = neighbours(x.shape[2], width, align, half)
     # One image at a time, so that the wide intermediates stay small.
@@ -96,7 +96,7 @@ def _bilinear(call: Call, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     return result
 
 
-def _image(image: np.ndarray, rows: _Neighbours, columns: _Neighbours) -> np.ndarray:
+def _image(image: np.ndarray, rows: Neighbours, columns: Neighbours) -> np.ndarray:
     # The order of terms and factors is part of the meaning for uint8.
     down, right = rows.weight[:, None, None], columns.weight[:, None]
     up, left = 1 - down, 1 - right
@@ -110,7 +110,7 @@ def _image(image: np.ndarray, rows: _Neighbours, columns: _Neighbours) -> np.nda
     return total.astype(image.dtype)
 
 
-def _fixed_image(image: np.ndarray, rows: _Neighbours, columns: _Neighbours) -> np.ndarray:
+def _fixed_image(image: np.ndarray, rows: Neighbours, columns: Neighbours) -> np.ndarray:
     one = 1 << _BITS
     down, right = rows.weight[:, None, None], columns.weight[:, None]
     tall = image[rows.low] * (one - down) + image[rows.high] * down
@@ -125,7 +125,7 @@ def _fixed_image(image: np.ndarray, rows: _Neighbours, columns: _Neighbours) -> 
 # Nearest neighbour ------------------------------------------------------------------------
 
 
-def _nearest_positions(size: int, new: int, align: bool, half: bool) -> np.ndarray:
+def nearest_positions(size: int, new: int, align: bool, half: bool) -> np.ndarray:
     above, below = _scale(size, new, align)
     scale = np.float32(above) / np.float32(below)
     place = (np.arange(new, dtype=np.float32) + np.float32(0.5 if half else 0)) * scale
@@ -138,8 +138,8 @@ def _nearest_positions(size: int, new: int, align: bool, half: bool) -> np.ndarr
 
 def _nearest(call: Call, x: np.ndarray, new: np.ndarray) -> np.ndarray:
     align, half = bool(call.option("align_corners")), bool(call.option("half_pixel_centers"))
-    rows = _nearest_positions(x.shape[1], int(new[0]), align, half)
-    columns = _nearest_positions(x.shape[2], int(new[1]), align, half)
+    rows = nearest_positions(x.shape[1], int(new[0]), align, half)
+    columns = nearest_positions(x.shape[2], int(new[1]), align, half)
     tall: np.ndarray = np.take(x, rows, 1)
     return np.take(tall, columns, 2)
 

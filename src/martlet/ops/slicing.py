@@ -18,7 +18,7 @@ Index = tuple[Any, ...]  # slices, numbers and None, as NumPy takes them
 # SLICE ------------------------------------------------------------------------------------
 
 
-def _slice_index(call: Call) -> Index | None:
+def slice_index(call: Call) -> Index | None:
     """The piece from `begin` of `size` in each dimension; size -1 goes to the end."""
     shape = call.shape(0)
     begin, size = call.integers(1, len(shape)), call.integers(2, len(shape))
@@ -38,14 +38,14 @@ def _slice_index(call: Call) -> Index | None:
 
 
 def _slice_spec(call: Call) -> list[Spec]:
-    index = _slice_index(call)
+    index = slice_index(call)
     if index is None:
         return [Spec(call.dtype(0), None)]
     return [Spec(call.dtype(0), tuple(s.stop - s.start for s in index))]
 
 
 def _slice(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    index = _slice_index(call)
+    index = slice_index(call)
     assert index is not None
     return x[(*index, ...)].copy()
 
@@ -78,7 +78,7 @@ def _entries(call: Call, count: int) -> list[tuple[str, int]]:
     return [*numbered[:at], *[("whole", -1)] * left, *numbered[at + 1 :]]
 
 
-def _strided_index(call: Call) -> tuple[Index, list[int]] | None:
+def strided_index(call: Call) -> tuple[Index, list[int]] | None:
     """(index, shape of the answer), or None where it depends on values that are not known.
 
     A bound that is not known because only the shape is wanted is 0. With `offset`, ends count
@@ -128,12 +128,12 @@ def _strided_index(call: Call) -> tuple[Index, list[int]] | None:
 
 
 def _strided_spec(call: Call) -> list[Spec]:
-    found = _strided_index(call)
+    found = strided_index(call)
     return [Spec(call.dtype(0), None if found is None else tuple(found[1]))]
 
 
 def _strided_slice(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    found = _strided_index(call)
+    found = strided_index(call)
     assert found is not None
     return x[(*found[0], ...)].copy()
 
@@ -170,7 +170,7 @@ def _update(call: Call, x: np.ndarray, update: np.ndarray, _: np.ndarray) -> np.
 # SPLIT, SPLIT_V, UNPACK -------------------------------------------------------------------
 
 
-def _split_sizes(call: Call) -> tuple[int, list[int]] | None:
+def split_sizes(call: Call) -> tuple[int, list[int]] | None:
     """(axis, size of each piece) of SPLIT, whose pieces are equal, and SPLIT_V."""
     equal = call.op == "SPLIT"
     source, axis_input = (1, 0) if equal else (0, 2)
@@ -203,7 +203,7 @@ def _split_sizes(call: Call) -> tuple[int, list[int]] | None:
 
 def _split_spec(call: Call) -> list[Spec]:
     spec = call.spec(1 if call.op == "SPLIT" else 0)
-    found = _split_sizes(call)
+    found = split_sizes(call)
     if found is None:
         return [Spec(spec.dtype, None)] * call.outputs
     axis, sizes = found
@@ -213,7 +213,7 @@ def _split_spec(call: Call) -> list[Spec]:
 
 
 def _split(call: Call, *inputs: np.ndarray) -> list[np.ndarray]:
-    found = _split_sizes(call)
+    found = split_sizes(call)
     assert found is not None
     axis, sizes = found
     x = inputs[1 if call.op == "SPLIT" else 0]
