@@ -11,30 +11,21 @@ import numpy as np
 
 from martlet.kernels.compiler import compile_object
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.linker import link
-from martlet.kernels.targets import TARGETS, Target
-from martlet.runtime.image import processor_features
+from martlet.kernels.linker import link, read_object
+from martlet.kernels.targets import Target
+from martlet.runtime.executable import copy_code
+from martlet.runtime.image import host_targets
 
-
-def host_targets() -> list[Target]:
-    """The targets that this processor can run."""
-    import platform
-
-    features = processor_features()
-    return [t for t in TARGETS.values() if t.machine == platform.machine() and t.needs <= features]
+__all__ = ["function", "guarded", "host_targets", "run_kernel"]
 
 
 @cache
 def function(kernel: Kernel, target: Target) -> Any:
     """The kernel as a function (block address, first, last)."""
-    code, offsets = link({kernel.name: compile_object(kernel.module(target), target)})
-    memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    memory.write(code)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    piece = read_object(compile_object(kernel.module(target), target))
+    code, offsets = link({kernel.name: piece})
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    result = call(base + offsets[kernel.name])
-    result.memory = memory
-    return result
+    return call(copy_code(code) + offsets[kernel.name])
 
 
 def guarded(array: np.ndarray, at_end: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import martlet
-from martlet.cli import inspect_command, reply_command, run_command, verify_command
+from martlet.cli import build_command, inspect_command, reply_command, run_command, verify_command
 from martlet.errors import MartletError
 
 app = typer.Typer(
@@ -168,3 +168,27 @@ def _reply(
     martlet reply "See you tomorrow!" -m smartreply.tflite --json
     """
     reply_command.run(message, model, top, as_json)
+
+
+@app.command("build-image")
+@_friendly
+def _build_image(
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="The processor; by default, this one.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; by default, in the cache.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile all kernels for a processor into one file.
+
+    Martlet does so by itself when it first needs to; this is for other processors, or to have it
+    done beforehand.
+
+    \b
+    martlet build-image
+    martlet build-image --target aarch64-neon --output aarch64-neon.image
+    martlet build-image --json
+    """
+    build_command.run(target, output, as_json)

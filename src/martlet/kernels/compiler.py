@@ -2,14 +2,21 @@
 
 In: the text of a module. Out: an ELF object file. Loop vectorisation, SLP vectorisation and
 unrolling are off: kernels are written as vector code already, and compile in milliseconds so.
+
+`python -m martlet.kernels.compiler` is one of the processes among which `builder.py` divides the
+kernels: it reads pickled (target, module) pairs and answers each with a linker's `Piece`, or with
+the text of what went wrong.
 """
 
 from __future__ import annotations
 
+import pickle
+import sys
 from functools import cache
 from typing import Any
 
 from martlet.errors import MartletError
+from martlet.kernels.linker import Piece, read_object
 from martlet.kernels.targets import Target
 
 
@@ -58,3 +65,23 @@ def _optimized(module: str, target: Target) -> Any:
     passes = llvm.create_pass_builder(_machine(target), tuning)
     passes.getModulePassManager().run(parsed, passes)
     return parsed
+
+
+def serve() -> None:
+    """Compile what comes in, until nothing more comes."""
+    while True:
+        try:
+            target, module = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        answer: Piece | str
+        try:
+            answer = read_object(compile_object(module, target))
+        except (RuntimeError, ImportError) as error:
+            answer = str(error)
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    serve()

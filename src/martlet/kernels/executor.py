@@ -5,19 +5,26 @@ threads share do not lie beside what all of them read:
 
     line 0   kernel, argument block, units, grain
     line 1   the next unit that nobody took yet
-    line 2   how many threads are done with the step
+    line 2   how many units are done
 
 With one thread, each kernel is called once for all its units. With several, every thread walks
-all steps; in each it takes `grain` units at a time from the shared counter until none are left,
-and then waits until the others are done, since the next step reads what this one wrote. Work is
-taken, not dealt out, so that a thread whose processor is busy elsewhere takes less.
+all steps; in each it takes pieces from the shared counter until none are left, and then waits
+until all units are done, since the next step reads what this one wrote. Work is taken, not dealt
+out, so that a thread whose processor is busy elsewhere takes less. Pieces are multiples of the
+step's grain: large ones first, half of each thread's fair share of what is left, so that there
+are few of them, and small ones last, so that all threads end together.
 
 A pool is a block of 24 slots too:
 
     line 0   steps, number of steps, number of threads, address of the system's `sched_yield`,
              address of its `syscall`
-    line 1   generation: counts up when there is work; workers wait for it to change
-    line 2   how many workers finished the current run
+    line 1   generation: odd while there is a run, even between runs
+    line 2   how many workers are in a run, how many sleep, whether they are to end
+
+Nobody waits for a worker that did not come. A worker enters a run by counting itself in and then
+looking whether the run is still open; the run is closed first, then it waits until those inside
+have left. So a run needs no certain number of workers, and when it returns, none of them looks at
+its steps any more.
 """
 
 from __future__ import annotations
@@ -27,11 +34,12 @@ from martlet.kernels.language import I64, Builder, Pointer, Value, arguments
 
 SLOTS = 24
 KERNEL, BLOCK, UNITS, GRAIN, NEXT, DONE = 0, 1, 2, 3, 8, 16
-STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION, FINISHED = 0, 1, 2, 3, 4, 8, 16
-STOP = -1  # a generation that ends workers
+STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION, ACTIVE, SLEEPING, STOPPED = (
+    0, 1, 2, 3, 4, 8, 16, 17, 18,
+)  # fmt: skip
 
 SPINS_AT_BARRIER = 2000  # then the processor is offered to others between looks
-SPINS_BEFORE_SLEEP = 20000
+SPINS_BEFORE_SLEEP = 4000  # some tens of microseconds
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 SYS_FUTEX = {"x86_64": 202, "aarch64": 98}
 
@@ -58,22 +66,32 @@ def _share(k: Builder, pool: Pointer) -> None:
         step = steps + i * SLOTS
         units, grain = k.scalar(step, UNITS), k.scalar(step, GRAIN)
         with k.forever() as taking:
-            first = k.atomic_add(step + NEXT, grain)
+            left = units - k.atomic_load(step + NEXT)
+            taking.leave_if(left <= 0)
+            piece = k.maximum(left // (threads * grain * 2), k.constant(1, I64)) * grain
+            first = k.atomic_add(step + NEXT, piece)
             taking.leave_if(first >= units)
-            _call(k, step, first, k.minimum(first + grain, units))
-        k.atomic_add(step + DONE, 1)
-        _wait(k, pool, step + DONE, threads)
+            last = k.minimum(first + piece, units)
+            _call(k, step, first, last)
+            k.atomic_add(step + DONE, last - first)
+        _wait(k, pool, step + DONE, units)
 
 
 def _wait(k: Builder, pool: Pointer, counter: Pointer, wanted: Value) -> None:
-    """Until the counter reaches a value: looking hard at first, then yielding."""
+    """Until the counter has a value: looking hard at first, then yielding."""
     spins = k.variable(k.constant(0, I64))
+    spins.value = k.constant(0, I64)
     with k.forever() as waiting:
-        waiting.leave_if(k.atomic_load(counter) >= wanted)
+        waiting.leave_if(k.atomic_load(counter).equals(wanted))
         k.pause()
         spins.value = spins.value + 1
         with k.when(spins.value > SPINS_AT_BARRIER):
             k.call(k.pointer_at(pool, YIELD, I64))
+
+
+def _read(k: Builder, p: Pointer) -> Value:
+    """The value in the one order of all atomic additions, which a mere load may run ahead of."""
+    return k.atomic_add(p, 0)
 
 
 def _futex(k: Builder, pool: Pointer, machine: str, operation: int, value: Value) -> None:
@@ -83,8 +101,14 @@ def _futex(k: Builder, pool: Pointer, machine: str, operation: int, value: Value
     k.call(k.pointer_at(pool, SYSCALL, I64), number, pool + GENERATION, op, value, zero, zero, zero)
 
 
+def _wake(k: Builder, pool: Pointer, machine: str) -> None:
+    """Wake the workers that sleep, if any do; the generation was changed before."""
+    with k.when(_read(k, pool + SLEEPING) > 0):
+        _futex(k, pool, machine, FUTEX_WAKE_PRIVATE, k.constant(1 << 30, I64))
+
+
 def run_shared(machine: str) -> EntryPoint:
-    """All steps, with the workers of the pool: resets the counters, wakes them, takes part."""
+    """All steps, with the workers of the pool that come."""
 
     def write(k: Builder, pool: Pointer) -> None:
         steps = k.pointer_at(pool, STEPS, I64)
@@ -92,41 +116,54 @@ def run_shared(machine: str) -> EntryPoint:
             step = steps + i * SLOTS
             k.store(step, NEXT, k.constant(0, I64))
             k.store(step, DONE, k.constant(0, I64))
-        k.store(pool, FINISHED, k.constant(0, I64))
         k.atomic_add(pool + GENERATION, 1)
-        _futex(k, pool, machine, FUTEX_WAKE_PRIVATE, k.constant(1 << 30, I64))
+        _wake(k, pool, machine)
         _share(k, pool)
-        _wait(k, pool, pool + FINISHED, k.scalar(pool, THREADS) - 1)
+        k.atomic_add(pool + GENERATION, 1)
+        with k.when(_read(k, pool + ACTIVE) > 0):
+            _wait(k, pool, pool + ACTIVE, k.constant(0, I64))
 
     return EntryPoint("run_shared", write, arguments("pool: *i64"))
 
 
 def work(machine: str) -> EntryPoint:
-    """A worker's life: wait for a new generation, run its share, again, until told to stop.
+    """A worker's life: wait for another generation, take part in its run, again, until the end."""
 
-    `seen` is the generation at which the worker was made.
-    """
-
-    def write(k: Builder, pool: Pointer, seen: Value) -> None:
-        known = k.variable(seen)
+    def write(k: Builder, pool: Pointer) -> None:
+        known = k.variable(k.constant(0, I64))
+        spins = k.variable(k.constant(0, I64))
         with k.forever() as living:
-            spins = k.variable(k.constant(0, I64))
             spins.value = k.constant(0, I64)
             with k.forever() as waiting:
                 waiting.leave_if(k.atomic_load(pool + GENERATION).differs(known.value))
                 k.pause()
                 spins.value = spins.value + 1
                 with k.when(spins.value > SPINS_BEFORE_SLEEP):
+                    k.atomic_add(pool + SLEEPING, 1)
                     _futex(k, pool, machine, FUTEX_WAIT_PRIVATE, known.value)
-            known.value = k.atomic_load(pool + GENERATION)
-            living.leave_if(known.value < 0)
-            _share(k, pool)
-            k.atomic_add(pool + FINISHED, 1)
+                    k.atomic_add(pool + SLEEPING, -1)
+            living.leave_if(k.atomic_load(pool + STOPPED).differs(0))
+            k.atomic_add(pool + ACTIVE, 1)
+            known.value = _read(k, pool + GENERATION)
+            with k.when((known.value & 1).equals(1)):
+                _share(k, pool)
+            k.atomic_add(pool + ACTIVE, -1)
 
-    return EntryPoint("work", write, arguments("pool: *i64", "seen: i64"))
+    return EntryPoint("work", write, arguments("pool: *i64"))
+
+
+def stop(machine: str) -> EntryPoint:
+    """Let all workers end, after the run that they are in. The generation keeps its parity."""
+
+    def write(k: Builder, pool: Pointer) -> None:
+        k.atomic_store(pool + STOPPED, 1)
+        k.atomic_add(pool + GENERATION, 2)
+        _wake(k, pool, machine)
+
+    return EntryPoint("stop", write, arguments("pool: *i64"))
 
 
 def entry_points(machine: str) -> tuple[EntryPoint, ...]:
     """The functions of every image for a machine."""
     alone = EntryPoint("run_alone", run_alone, arguments("pool: *i64"))
-    return (alone, run_shared(machine), work(machine))
+    return (alone, run_shared(machine), work(machine), stop(machine))

@@ -1,13 +1,12 @@
 """The kernel image: all kernels of one target in one file, and its format.
 
     bytes 0-7     "MARTIMG1"
-    bytes 8-15    size of the index
-    bytes 16-47   SHA-256 of everything behind
-    from 48       the index, JSON: target, machine, needed processor features, where the code
-                  starts, its size, and the offset of every kernel in it
+    bytes 8-39    SHA-256 of everything behind
+    bytes 40-47   size of the index
+    from 48       the index, JSON: the fields of `Image`
     code start    code and constants, at a multiple of 64 KiB (the largest page in use)
 
-Built from `registry.KERNELS` by `build`; read by `parse`, which checks all of it.
+`pack` makes the file of what `builder.py` built; `parse` reads and checks it.
 """
 
 from __future__ import annotations
@@ -15,75 +14,82 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from martlet.errors import MartletError
-from martlet.kernels.compiler import compile_object
-from martlet.kernels.kernel import EntryPoint, Kernel
-from martlet.kernels.linker import link
 from martlet.kernels.targets import Target
 
+
+class ImageError(MartletError):
+    """The file itself is at fault; another one, built anew, would do."""
+
+
 MAGIC = b"MARTIMG1"
+HASHED = 40  # from here on
 HEADER = 48
 ALIGNMENT = 1 << 16
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an image file says. `code_start` and `code_size` are positions in the file."""
+    """What an image file says of itself.
+
+    sources: `source_hash()` of what it was built from. needs: processor features without which it
+    must not be run. lanes: float32 in a vector. code_start and code_size: positions in the file.
+    offsets: of each kernel, from the start of the code.
+    """
 
     target: str
     machine: str
-    needs: frozenset[str]
+    needs: list[str]
+    lanes: int
+    sources: str
     code_start: int
     code_size: int
     offsets: dict[str, int]
 
 
-def build(
-    target: Target,
-    kernels: Iterable[Kernel | EntryPoint],
-    progress: Callable[[str], None] = lambda name: None,
-) -> bytes:
-    """The bytes of an image file. `progress` hears the name of each kernel that is done."""
-    objects = {}
-    for kernel in kernels:
-        objects[kernel.name] = compile_object(kernel.module(target), target)
-        progress(kernel.name)
-    code, offsets = link(objects)
-    index = {
-        "target": target.name,
-        "machine": target.machine,
-        "needs": sorted(target.needs),
-        "code_size": len(code),
-        "code_start": 0,
-        "offsets": offsets,
-    }
-    size = len(json.dumps(index)) + 16  # room for the digits of code_start
-    index["code_start"] = -(-(HEADER + size) // ALIGNMENT) * ALIGNMENT
-    text = json.dumps(index).encode().ljust(size)
-    body = text.ljust(int(str(index["code_start"])) - HEADER, b"\0") + code
-    return MAGIC + struct.pack("<Q", size) + hashlib.sha256(body).digest() + body
+def source_hash() -> str:
+    """A hash over the sources of `martlet.kernels`: images of other sources are out of date."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def pack(target: Target, code: bytes, offsets: dict[str, int], sources: str) -> bytes:
+    """The bytes of an image file."""
+
+    def index(start: int) -> bytes:
+        image = Image(
+            target.name, target.machine, sorted(target.needs), target.lanes, sources,
+            start, len(code), offsets,
+        )  # fmt: skip
+        return json.dumps(asdict(image)).encode()
+
+    start = ALIGNMENT
+    while HEADER + len(index(start)) > start:
+        start += ALIGNMENT
+    text = index(start)
+    body = struct.pack("<Q", len(text)) + text.ljust(start - HEADER, b"\0") + code
+    return MAGIC + hashlib.sha256(body).digest() + body
 
 
 def parse(data: memoryview, where: str) -> Image:
-    """The index of an image file. Raises MartletError unless every byte is as it was built."""
-    if len(data) < HEADER or bytes(data[:8]) != MAGIC:
-        raise MartletError("the file is not a kernel image", where=where)
-    if hashlib.sha256(data[HEADER:]).digest() != bytes(data[16:HEADER]):
-        raise MartletError(
+    """The index of an image file. Raises ImageError unless every byte is as it was built."""
+    if len(data) < HEADER or data[:8] != MAGIC:
+        raise ImageError(
+            "the file is not a kernel image of this version",
+            where=where,
+            expected=f"{MAGIC!r} at its start",
+            found=repr(bytes(data[:8])),
+        )
+    if hashlib.sha256(data[HASHED:]).digest() != data[8:HASHED]:
+        raise ImageError(
             "the kernel image is damaged",
             where=where,
-            hint="Remove it; it is built or copied again.",
+            hint="Build it again: martlet build-image",
         )
-    (size,) = struct.unpack_from("<Q", data, 8)
-    index = json.loads(bytes(data[HEADER : HEADER + size]))
-    return Image(
-        index["target"],
-        index["machine"],
-        frozenset(index["needs"]),
-        index["code_start"],
-        index["code_size"],
-        index["offsets"],
-    )
+    (size,) = struct.unpack_from("<Q", data, HASHED)
+    return Image(**json.loads(bytes(data[HEADER : HEADER + size])))

@@ -1,133 +1,143 @@
 """Object files -> one flat piece of code and constants that runs wherever it is mapped.
 
-1. The text and read-only sections of every object are laid out one after another, each at its
-   alignment; code first, constants behind it.
-2. Every relocation between them is resolved: all are relative to where they stand, so nothing is
+1. `read_object` takes from an object file what matters: the sections that are in memory at run
+   time, the functions they define, and the places that refer to something else.
+2. `link` lays the sections of all objects one after another, each at its alignment; code first,
+   constants behind it.
+3. Every reference between them is resolved: all are relative to where they stand, so nothing is
    left for a loader to do.
-3. A symbol that no object defines, or a kind of relocation that is not relative, fails the build
-   and is named.
+4. A symbol that no object defines, or a kind of reference that is not relative, fails the build
+   and is named. So does writable data.
 
-Relocation kinds: System V ABI supplements for x86-64 and AArch64.
+Relocation kinds: the System V ABI supplements of the processors (`relocations.py`).
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from martlet.errors import MartletError
+from martlet.kernels.relocations import Reference, resolve
 
-_SH_ALLOC = 0x2
-PAGE = 4096
+_WRITE, _ALLOC, _EXECUTE = 0x1, 0x2, 0x4  # flags of ELF sections
+_UNWINDING = (".eh_frame", ".ARM.exidx")  # kernels raise nothing, so nobody unwinds them
 
 
-def link(objects: Mapping[str, bytes]) -> tuple[bytes, dict[str, int]]:
-    """(the image's bytes, offset of every global function). `objects`: by the kernel's name."""
+@dataclass
+class Section:
+    """Bytes that are in memory at run time."""
+
+    code: bool
+    alignment: int
+    data: bytes
+
+
+Place = tuple[int, int]
+"""(number of a section, offset in it)."""
+
+
+class Wanted(NamedTuple):
+    """Something that stands at `place` and refers to a function by name, or to another place.
+
+    addend: None if it is in the bytes there.
+    """
+
+    place: Place
+    kind: int
+    addend: int | None
+    target: str | Place
+
+
+@dataclass
+class Piece:
+    """What one object adds to an image."""
+
+    machine: str
+    sections: dict[int, Section] = field(default_factory=dict)
+    symbols: dict[str, Place] = field(default_factory=dict)
+    references: list[Wanted] = field(default_factory=list)
+
+
+def read_object(data: bytes) -> Piece:
+    """The piece that an ELF object file holds."""
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.relocation import RelocationSection
 
-    files = {name: ELFFile(io.BytesIO(data)) for name, data in objects.items()}
+    file = ELFFile(io.BytesIO(data))
+    piece = Piece(file["e_machine"])
+    for number, section in enumerate(file.iter_sections()):
+        flags = section["sh_flags"]
+        if not flags & _ALLOC or not section["sh_size"] or section.name.startswith(_UNWINDING):
+            continue
+        if flags & _WRITE:
+            raise MartletError(
+                "a kernel has writable data",
+                found=section.name,
+                hint="Kernels keep their state in their arguments.",
+            )
+        piece.sections[number] = Section(
+            bool(flags & _EXECUTE), max(section["sh_addralign"], 1), section.data()
+        )
+    table: Any = file.get_section_by_name(".symtab")
+    symbols: list[Any] = list(table.iter_symbols()) if table else []
+    for symbol in symbols:
+        if symbol["st_info"]["bind"] == "STB_GLOBAL" and symbol["st_shndx"] in piece.sections:
+            piece.symbols[symbol.name] = symbol["st_shndx"], symbol["st_value"]
+    for section in file.iter_sections():
+        if not isinstance(section, RelocationSection) or section["sh_info"] not in piece.sections:
+            continue
+        for relocation in section.iter_relocations():
+            symbol = symbols[relocation["r_info_sym"]]
+            inside = symbol["st_shndx"] in piece.sections
+            piece.references.append(
+                Wanted(
+                    (section["sh_info"], relocation["r_offset"]),
+                    relocation["r_info_type"],
+                    relocation["r_addend"] if section.is_RELA() else None,
+                    (symbol["st_shndx"], symbol["st_value"]) if inside else symbol.name,
+                )
+            )
+    return piece
+
+
+def link(pieces: Mapping[str, Piece]) -> tuple[bytes, dict[str, int]]:
+    """(the image's bytes, offset of every function). `pieces`: by the kernel's name."""
     image = bytearray()
     places: dict[tuple[str, int], int] = {}
     for wanted_code in (True, False):
-        for name, file in files.items():
-            for index, section in enumerate(file.iter_sections()):
-                flags = section["sh_flags"]
-                if not flags & _SH_ALLOC or not section["sh_size"]:
-                    continue
-                if bool(flags & 0x4) is not wanted_code or section.name.startswith(".eh_frame"):
-                    continue
-                if flags & 0x1:
-                    raise MartletError(
-                        f"kernel {name} has writable data",
-                        found=section.name,
-                        hint="Kernels keep their state in their arguments.",
-                    )
-                image += bytes(-len(image) % max(section["sh_addralign"], 1))
-                places[name, index] = len(image)
-                image += section.data()
+        for name, piece in pieces.items():
+            for number, section in piece.sections.items():
+                if section.code is wanted_code:
+                    image += bytes(-len(image) % section.alignment)
+                    places[name, number] = len(image)
+                    image += section.data
         image += bytes(-len(image) % 64)
-    offsets = {}
-    for name, file in files.items():
-        for symbol in _symbols(file):
-            if symbol["st_info"]["bind"] == "STB_GLOBAL" and symbol["st_shndx"] != "SHN_UNDEF":
-                offsets[symbol.name] = places[name, symbol["st_shndx"]] + symbol["st_value"]
-    for name, file in files.items():
-        _relocate(name, file, image, places, offsets)
-    return bytes(image), offsets
-
-
-def _symbols(file: Any) -> list[Any]:
-    table = file.get_section_by_name(".symtab")
-    return list(table.iter_symbols()) if table else []
-
-
-def _relocate(
-    name: str,
-    file: Any,
-    image: bytearray,
-    places: Mapping[tuple[str, int], int],
-    offsets: Mapping[str, int],
-) -> None:
-    from elftools.elf.relocation import RelocationSection
-
-    machine = file["e_machine"]
-    symbols = _symbols(file)
-    for section in file.iter_sections():
-        if not isinstance(section, RelocationSection):
-            continue
-        if (name, section["sh_info"]) not in places:
-            continue
-        base = places[name, section["sh_info"]]
-        for relocation in section.iter_relocations():
-            symbol = symbols[relocation["r_info_sym"]]
-            if symbol["st_shndx"] == "SHN_UNDEF":
-                if symbol.name not in offsets:
-                    raise MartletError(
-                        f"kernel {name} calls {symbol.name}, which is not in the image",
-                        hint="Write the operation in the vector language instead.",
-                    )
-                target = offsets[symbol.name]
+    offsets: dict[str, int] = {}
+    for name, piece in pieces.items():
+        for symbol, (number, offset) in piece.symbols.items():
+            if symbol in offsets:
+                raise MartletError(f"kernel {name} defines {symbol}, which another kernel defines")
+            offsets[symbol] = places[name, number] + offset
+    for name, piece in pieces.items():
+        references = []
+        for (number, offset), kind, addend, wanted in piece.references:
+            if isinstance(wanted, tuple):
+                target = places[name, wanted[0]] + wanted[1]
+            elif wanted in offsets:
+                target = offsets[wanted]
+            elif not wanted:
+                target = 0
             else:
-                target = places[name, symbol["st_shndx"]] + symbol["st_value"]
-            target += relocation["r_addend"]
-            place = base + relocation["r_offset"]
-            _resolve(name, machine, relocation["r_info_type"], image, place, target)
-
-
-def _resolve(name: str, machine: str, kind: int, image: bytearray, place: int, target: int) -> None:
-    """Write the distance from `place` to `target` as this kind of relocation wants it."""
-    distance = target - place
-    if machine == "EM_X86_64" and kind in (2, 4):  # PC32, PLT32
-        struct.pack_into("<i", image, place, distance)
-        return
-    if machine == "EM_AARCH64":
-        if kind == 261:  # PREL32
-            struct.pack_into("<i", image, place, distance)
-            return
-        (word,) = struct.unpack_from("<I", image, place)
-        if kind in (282, 283):  # JUMP26, CALL26
-            word |= (distance >> 2) & 0x3FFFFFF
-        elif kind == 275:  # ADR_PREL_PG_HI21: in pages; images are mapped at page boundaries
-            pages = (target & ~(PAGE - 1)) - (place & ~(PAGE - 1)) >> 12
-            word |= (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5
-        elif kind == 277:  # ADD_ABS_LO12_NC
-            word |= (target & 0xFFF) << 10
-        elif kind in _AARCH64_LOADS:
-            word |= (target & 0xFFF) >> _AARCH64_LOADS[kind] << 10
-        else:
-            raise _unknown(name, machine, kind)
-        struct.pack_into("<I", image, place, word)
-        return
-    raise _unknown(name, machine, kind)
-
-
-_AARCH64_LOADS = {278: 0, 284: 1, 285: 2, 286: 3, 299: 4}  # LDST8 to LDST128_ABS_LO12_NC
-
-
-def _unknown(name: str, machine: str, kind: int) -> MartletError:
-    return MartletError(
-        f"kernel {name} needs a relocation that images do not have",
-        found=f"kind {kind} of {machine}",
-    )
+                raise MartletError(
+                    f"kernel {name} calls {wanted}, which is not in the image",
+                    hint="Write the operation in the vector language instead.",
+                )
+            references.append(Reference(kind, places[name, number] + offset, target, addend))
+        try:
+            resolve(piece.machine, image, references)
+        except MartletError as error:
+            raise error.at(f"kernel {name}") from None
+    return bytes(image), offsets

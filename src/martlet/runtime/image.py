@@ -1,81 +1,205 @@
-"""Kernel images in memory: mapped read and execute, never writable, called through ctypes."""
+"""Kernel images in memory: chosen for the processor, checked, mapped, called through ctypes.
+
+`host_image` is what the rest of Martlet asks for; `MARTLET_IMAGE` in the environment overrules
+its choice with a file's path, or with `none`.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import mmap
 import os
-import platform
+import stat
+import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from martlet.errors import MartletError
-from martlet.kernels.image import Image, parse
+from martlet.kernels.image import HEADER, Image, ImageError, parse, source_hash
+from martlet.kernels.targets import TARGETS, Target
+from martlet.runtime import image_files
+from martlet.runtime.executable import map_code
 
-_libc: Any = None
-
-
-def _system() -> Any:
-    global _libc
-    if _libc is None:
-        _libc = ctypes.CDLL(None, use_errno=True)
-        _libc.mmap.restype = ctypes.c_void_p
-        _libc.mmap.argtypes = [
-            ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-            ctypes.c_long,
-        ]  # fmt: skip
-    return _libc
+log = logging.getLogger(__name__)
 
 
+@cache
 def processor_features() -> frozenset[str]:
     """What the operating system says that the processor has."""
-    features: set[str] = set()
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                features |= set(value.split())
-                break
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() in ("flags", "Features"):
+                    return frozenset(value.split())
     except OSError:
         pass
-    return frozenset(features)
+    return frozenset()
+
+
+def machine() -> str:
+    """The processor's family as this process sees it, "" where images are not to be had."""
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return ""
+    return os.uname().machine
+
+
+def host_targets() -> list[Target]:
+    """The targets that this processor can run, the best first."""
+    return [
+        target
+        for target in TARGETS.values()
+        if target.machine == machine() and target.needs <= processor_features()
+    ]
 
 
 class LoadedImage:
     """An image that can be called. Stays mapped as long as the process lives."""
 
     def __init__(self, path: Path) -> None:
+        try:
+            self._load(path)
+        except OSError as error:
+            raise MartletError(
+                "the kernel image cannot be read", where=str(path), found=str(error)
+            ) from None
+
+    def _load(self, path: Path) -> None:
         with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
-                raise MartletError("the kernel image belongs to somebody else", where=str(path))
-            if status.st_mode & 0o022:
-                raise MartletError("the kernel image can be written by others", where=str(path))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                self.image: Image = parse(memoryview(view.read()), path.name)
-            if self.image.machine != platform.machine().lower().replace("amd64", "x86_64"):
-                raise MartletError("the kernel image is for another machine", where=path.name)
-            missing = self.image.needs - processor_features()
-            if missing:
-                raise MartletError(
-                    "the processor lacks what the kernel image needs",
-                    where=path.name,
-                    found=f"no {', '.join(sorted(missing))}",
-                )
-            address = _system().mmap(
-                None, self.image.code_size, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE,
-                file.fileno(), self.image.code_start,
-            )  # fmt: skip
-        if address in (None, ctypes.c_void_p(-1).value):
-            raise MartletError("the system refuses to map the kernel image", where=path.name)
-        self.base: int = address
-        self.run_alone = self._entry("run_alone", ctypes.c_void_p)
-        self.run_shared = self._entry("run_shared", ctypes.c_void_p)
-        self.work = self._entry("work", ctypes.c_void_p, ctypes.c_int64)
+            descriptor = file.fileno()
+            _check_owner(os.fstat(descriptor), path)
+            if os.fstat(descriptor).st_size < HEADER:
+                raise ImageError("the file is too short for a kernel image", where=str(path))
+            with (
+                mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as pages,
+                memoryview(pages) as data,
+            ):
+                self.image: Image = parse(data, str(path))
+            _check_machine(self.image, path)
+            self.base = map_code(descriptor, self.image.code_start, self.image.code_size)
+        self.run_alone = self._entry("run_alone")
+        self.run_shared = self._entry("run_shared")
+        self.work = self._entry("work")
+        self.stop = self._entry("stop")
+
+    @property
+    def lanes(self) -> int:
+        """float32 in a vector of the image's target."""
+        return self.image.lanes
 
     def address(self, kernel: str) -> int:
         """Where a kernel's code starts."""
         return self.base + self.image.offsets[kernel]
 
-    def _entry(self, name: str, *types: Any) -> Any:
-        return ctypes.CFUNCTYPE(None, *types)(self.address(name))
+    def _entry(self, name: str) -> Any:
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
+
+
+def _check_owner(status: os.stat_result, path: Path) -> None:
+    """Code is run only if nobody but the user or the system can have written it."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("the kernel image is not a file", where=str(path))
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ImageError(
+            "the kernel image belongs to somebody else",
+            where=str(path),
+            expected=f"user {os.geteuid()} or 0",
+            found=f"user {status.st_uid}",
+        )
+    if status.st_mode & 0o022:
+        raise ImageError(
+            "the kernel image can be written by others",
+            where=str(path),
+            found=f"mode {stat.S_IMODE(status.st_mode):o}",
+            hint=f"If it is what you built, chmod 644 {path}",
+        )
+
+
+def _check_machine(image: Image, path: Path) -> None:
+    if image.machine != machine():
+        raise MartletError(
+            "the kernel image is for another machine",
+            where=str(path),
+            expected=machine() or "no image",
+            found=image.machine,
+        )
+    missing = set(image.needs) - processor_features()
+    if missing:
+        raise MartletError(
+            "the processor lacks what the kernel image needs",
+            where=str(path),
+            found=f"no {', '.join(sorted(missing))}",
+        )
+
+
+@cache
+def host_image() -> LoadedImage | None:
+    """The best image for this processor, built first if need be, or None: then NumPy computes.
+
+    A file named by MARTLET_IMAGE that cannot be used is an error; anything else that stands in
+    the way is logged, once.
+    """
+    switch = os.environ.get("MARTLET_IMAGE", "")
+    if switch == "none":
+        log.info("MARTLET_IMAGE=none: models run on the NumPy semantics")
+        return None
+    if switch:
+        return LoadedImage(Path(switch))
+    try:
+        return find_image(host_targets())
+    except MartletError as error:
+        log.warning("%s. Models run on the NumPy semantics, which are slower", error)
+        return None
+
+
+def find_image(targets: Sequence[Target]) -> LoadedImage:
+    """The image of the first target that has one; in a checkout, the first is built."""
+    if not targets:
+        raise MartletError(f"there are no kernels for this processor ({machine() or sys.platform})")
+    if image_files.is_checkout():
+        return _of_checkout(targets[0])
+    for target in targets:
+        path = image_files.packaged(target)
+        if path.exists():
+            loaded = LoadedImage(path)
+            if loaded.image.sources == source_hash():
+                return loaded
+            log.debug("%s was built from other sources", path)
+    raise MartletError(
+        "the package has no kernel image for this processor",
+        expected=" or ".join(target.name for target in targets),
+    )
+
+
+def _of_checkout(target: Target) -> LoadedImage:
+    path = image_files.cached(target)
+    if not path.exists():
+        if not image_files.can_build():
+            raise MartletError(
+                "there is no kernel image, and nothing to build one with",
+                hint="Install it with: pip install 'martlet[compiler]'",
+            )
+        build_cached(target, path)
+    try:
+        return LoadedImage(path)
+    except ImageError as error:
+        if not image_files.can_build():
+            raise
+        log.warning("%s. It is built again", error)
+        path.unlink(missing_ok=True)
+        build_cached(target, path)
+        return LoadedImage(path)
+
+
+def build_cached(target: Target, path: Path) -> None:
+    """Build the image of a target into the cache, unless another process has just done so."""
+    with image_files.building(path):
+        if path.exists():
+            return
+        log.info("building the kernel image for %s: %s", target.name, path)
+        with image_files.progress_bar(f"kernels for {target.name}, once") as progress:
+            image_files.build(target, path, progress)
+        image_files.prune(path.parent)
