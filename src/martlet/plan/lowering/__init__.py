@@ -105,6 +105,7 @@ class Lowering:
 
 Lower = Callable[[Lowering], bool]
 _LOWER: dict[str, Lower] = {}
+_loaded = False
 VIEWS = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Builtins whose output has the elements of input 0 in the same order: no step at all."""
 
@@ -122,7 +123,9 @@ def lowers(*names: str) -> Callable[[Lower], Lower]:
 
 def lowering_of(call: Call) -> Lower | None:
     """The function that lowers a node's operator, if there is one."""
-    if not _LOWER:
+    global _loaded
+    if not _loaded:
         for module in pkgutil.iter_modules(__path__):
             importlib.import_module(f"{__name__}.{module.name}")
+        _loaded = True
     return None if call.node.custom else _LOWER.get(call.op)
