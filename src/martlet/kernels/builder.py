@@ -4,14 +4,17 @@
    (`compiler.py`), so that this process needs no compiler and the kernels no common one.
 2. A kernel that takes longer than `limit` seconds ends its process and the build, which names it:
    LLVM can spend a quarter of an hour on a pattern that it does not like.
-3. The pieces are linked in the order of the kernels, so the same sources give the same bytes.
+3. Kernels that are as they were at the last build are not compiled again: a store, one file a
+   target, keeps the pieces by a hash of all that they depend on.
+4. The pieces are linked in the order of the kernels, so the same sources give the same bytes.
 
-`python -m martlet.kernels.builder TARGET FILE` builds an image, and says on its standard output
-what it has done: `done total kernel` on a line for each kernel.
+`python -m martlet.kernels.builder TARGET FILE [STORE]` builds an image, and says on its standard
+output what it has done: `done total kernel` on a line for each kernel.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import subprocess
@@ -20,7 +23,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from martlet.errors import MartletError
 from martlet.kernels.image import pack, source_hash
@@ -41,104 +47,143 @@ def build(
     progress: Progress = lambda done, total, name: None,
     limit: float = LIMIT,
     processes: int | None = None,
+    store: Path | None = None,
 ) -> bytes:
     """The bytes of an image file of these kernels, or of all kernels of the target."""
     sources = source_hash()
     if kernels is None:
         kernels = kernels_of(target)
-    count = min(processes or len(os.sched_getaffinity(0)), len(kernels))
-    compilers = [_Compiler(limit) for _ in range(max(count, 1))]
+    known = _read_store(store)
+    compilers = [_Compiler(limit) for _ in range(processes or len(os.sched_getaffinity(0)))]
     pieces: dict[str, Piece] = {}
-    try:
-        with ThreadPoolExecutor(len(compilers)) as pool:
-            free = list(compilers)
+    keys: dict[str, str] = {}
+    free = list(compilers)  # as many as there are threads
 
-            def piece_of(kernel: Kernel | EntryPoint) -> tuple[str, Piece]:
-                compiler = free.pop()  # there are as many threads as compilers
-                piece = compiler.compile(kernel, target)
-                free.append(compiler)
-                return kernel.name, piece
+    def compile_one(kernel: Kernel | EntryPoint) -> str:
+        module = kernel.module(target)
+        key = _key(module, target)
+        if key not in known:
+            compiler = free.pop()
+            known[key] = compiler.compile(kernel.name, module, target)
+            free.append(compiler)
+        pieces[kernel.name], keys[kernel.name] = known[key], key
+        return kernel.name
 
-            futures = [pool.submit(piece_of, kernel) for kernel in kernels]
-            try:
-                for done, future in enumerate(as_completed(futures), 1):
-                    name, piece = future.result()
-                    pieces[name] = piece
-                    progress(done, len(kernels), name)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for compiler in compilers:
-                    compiler.close()
-                raise
-    finally:
-        for compiler in compilers:
-            compiler.close()
+    with ThreadPoolExecutor(len(compilers)) as pool:
+        futures = [pool.submit(compile_one, kernel) for kernel in kernels]
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                progress(done, len(kernels), future.result())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for compiler in compilers:
+                compiler.kill()
     code, offsets = link({kernel.name: pieces[kernel.name] for kernel in kernels})
+    if store is not None:
+        write(store, pickle.dumps({keys[name]: piece for name, piece in pieces.items()}))
     return pack(target, code, offsets, sources)
 
 
+def _read_store(store: Path | None) -> dict[str, Piece]:
+    """Pieces of the last build by key; none if the file is not there or of another version."""
+    if store is None:
+        return {}
+    try:
+        pieces: dict[str, Piece] = pickle.loads(store.read_bytes())
+    except (OSError, EOFError, AttributeError, ImportError, pickle.UnpicklingError):
+        return {}
+    return pieces
+
+
+def _key(module: str, target: Target) -> str:
+    """A hash of what a piece depends on."""
+    return hashlib.sha256(
+        f"{_versions()}\n{target.triple} {target.cpu} {target.features}\n{module}".encode()
+    ).hexdigest()
+
+
+@cache
+def _versions() -> str:
+    here = Path(__file__).parent
+    sources = b"".join((here / name).read_bytes() for name in ("compiler.py", "linker.py"))
+    return f"{version('llvmlite')} {hashlib.sha256(sources).hexdigest()}"
+
+
 class _Compiler:
-    """A process that compiles one kernel after another."""
+    """A process that compiles one kernel after another; started when there is one to compile."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "martlet.kernels.compiler"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._closed = False
 
-    def compile(self, kernel: Kernel | EntryPoint, target: Target) -> Piece:
-        module = kernel.module(target)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            if self._closed:
+                raise MartletError("the build was given up")
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "martlet.kernels.compiler"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        return self._process
+
+    def compile(self, name: str, module: str, target: Target) -> Piece:
+        """The piece of a kernel, or an error that names it."""
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
         late = threading.Event()
 
         def give_up() -> None:
             late.set()
-            self._process.kill()
+            process.kill()
 
         timer = threading.Timer(self._limit, give_up)
         timer.daemon = True
         timer.start()
         try:
-            pickle.dump((target, module), self._process.stdin)
-            self._process.stdin.flush()
-            answer = pickle.load(self._process.stdout)
+            pickle.dump((target, module), process.stdin)
+            process.stdin.flush()
+            answer = pickle.load(process.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             if late.is_set():
                 raise MartletError(
-                    f"kernel {kernel.name} takes too long to compile",
+                    f"kernel {name} takes too long to compile",
                     where=target.name,
                     expected=f"at most {self._limit:g} s",
                     hint="Write it otherwise, or smaller.",
                 ) from None
             raise MartletError(
-                f"the compiler died of kernel {kernel.name}",
+                f"the compiler died of kernel {name}",
                 where=target.name,
                 found=self._last_words(),
             ) from None
         finally:
             timer.cancel()
         if isinstance(answer, str):
-            raise MartletError(
-                f"kernel {kernel.name} does not compile", where=target.name, found=answer
-            )
+            raise MartletError(f"kernel {name} does not compile", where=target.name, found=answer)
         assert isinstance(answer, Piece)
         return answer
 
     def _last_words(self) -> str:
+        assert self._process is not None
+        assert self._errors is not None
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {status}"
 
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+    def kill(self) -> None:
+        """End the process, whatever it is doing; no other is started."""
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -154,14 +199,17 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
-def main(target: str, path: str) -> int:
+def main(target: str, path: str, store: str | None = None) -> int:
     """Build for a target into a file. Progress goes to stdout, what is wrong to stderr."""
 
     def progress(done: int, total: int, name: str) -> None:
         print(done, total, name, flush=True)
 
     try:
-        write(Path(path), build(TARGETS[target], progress=progress))
+        data = build(
+            TARGETS[target], progress=progress, store=None if store is None else Path(store)
+        )
+        write(Path(path), data)
     except MartletError as error:
         print(error, file=sys.stderr)
         return 1

@@ -95,7 +95,8 @@ def build(target: Target, path: Path, progress: Progress) -> None:
     import subprocess  # not needed in most processes, and slow to import
     import tempfile
 
-    command = [sys.executable, "-m", "martlet.kernels.builder", target.name, str(path)]
+    store = cache_directory() / f"{target.name}.pieces"
+    command = [sys.executable, "-m", "martlet.kernels.builder", target.name, str(path), str(store)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with (
         tempfile.TemporaryFile("w+") as errors,
