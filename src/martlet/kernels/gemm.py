@@ -1,0 +1,267 @@
+"""float32 matrix products: C = clamp(A · B + bias), and convolutions as such products.
+
+In: rows of A, each contiguous and `lda` elements from the next; B packed into panels of a few
+vectors' width, [panels][depth][width], padded with zeros; a bias as long as the panels are wide.
+Out: rows of C, `ldc` elements apart.
+
+A tile of `rows` x `vectors` sums stays in registers while k runs over the depth: a step loads the
+vectors of B at k, and broadcasts one element of each row of A to multiply them with. Every sum
+starts from the bias and takes its products in the order of k, so results do not depend on tiles,
+blocks or threads. Rows that are left over go through tiles of fewer rows; such a tile may name
+the last row more than once, and then computes and stores the same twice.
+
+A work unit is a block of `block` rows times a group of `group` panels; units that share a block
+follow one another.
+
+- `gemm_f32_RxV`: the rows of A are those of a matrix.
+- `conv_f32_RxV`: the rows of A are the windows of a convolution, and are never made. For each tile
+  the addresses of its runs are worked out, on the stack: a run is what a row of the window covers
+  (all its taps and their channels, where the window is not dilated and lies inside the image), or
+  else one tap. Runs outside the image read zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.language import (
+    F32,
+    F64,
+    I32,
+    I64,
+    Builder,
+    Pointer,
+    Value,
+    Variable,
+    arguments,
+)
+from martlet.kernels.targets import Target
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Sums in registers. fewer: rows of the tiles for what is left over, rows - 1 down to 1."""
+
+    rows: int
+    vectors: int
+    fewer: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.rows}x{self.vectors}"
+
+
+# By the float32 in a vector of the target. `rows * vectors + vectors + 1` registers are needed.
+TILES = {
+    4: (
+        Tile(8, 2, (7, 4, 2, 1)), Tile(6, 3, (5, 4, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
+        Tile(1, 8, ()),
+    ),
+    8: (
+        Tile(6, 2, (5, 4, 2, 1)), Tile(4, 3, (3, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
+        Tile(1, 8, ()),
+    ),
+    16: (
+        Tile(14, 2, (13, 10, 7, 4, 2, 1)), Tile(8, 3, (7, 4, 2, 1)), Tile(6, 4, (5, 4, 2, 1)),
+        Tile(14, 1, (13, 10, 7, 4, 2, 1)), Tile(1, 8, ()),
+    ),
+}  # fmt: skip
+
+MAX_RUNS = 256
+"""How many runs a window may have; their addresses lie on the stack."""
+
+GEMM = arguments(
+    "a: *float", "b: *float", "bias: *float", "c: *float", "count: i64", "depth: i64",
+    "columns: i64", "lda: i64", "ldc: i64", "block: i64", "group: i64", "low: float", "high: float",
+)  # fmt: skip
+CONV = arguments(
+    "a: *float", "b: *float", "bias: *float", "c: *float", "count: i64", "depth: i64",
+    "columns: i64", "lda: i64", "ldc: i64", "block: i64", "group: i64", "low: float", "high: float",
+    # depth: channels of a tap. zeros: as many as a run has elements, at most.
+    "zeros: *float", "height: i64", "width: i64", "out_height: i64", "out_width: i64",
+    "taps_h: i64", "taps_w: i64", "stride_h: i64", "stride_w: i64", "dilation_h: i64",
+    "dilation_w: i64", "before_h: i64", "before_w: i64",
+    # joined: 1 where the taps of a window's row lie side by side in memory.
+    "joined: i64",
+)  # fmt: skip
+
+
+def kernels(target: Target) -> list[Kernel]:
+    """All tiles of a target, for matrices and for convolutions."""
+    found = []
+    for tile in TILES[target.lanes]:
+        found.append(Kernel(f"gemm_f32_{tile.name}", _gemm(tile), GEMM))
+        if tile.rows > 1:
+            found.append(Kernel(f"conv_f32_{tile.name}", _conv(tile), CONV))
+    return found
+
+
+def _gemm(tile: Tile) -> Callable[..., None]:
+    def write(
+        k: Builder, a: Pointer, b: Pointer, bias: Pointer, c: Pointer, count: Value, depth: Value,
+        columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
+        high: Value, first: Value, last: Value,
+    ) -> None:  # fmt: skip
+        out = _Output(k, tile, bias, c, columns, ldc, low, high)
+        for unit in _units(k, out, count, block, group, first, last):
+            for rows, indices in _tiles(k, tile, unit.start, unit.stop):
+                pointers = [a + i * lda for i in indices]
+                for panel in k.range(unit.first_panel, unit.last_panel):
+                    sums = out.start(panel, rows)
+                    _accumulate(k, out, sums, pointers, b + panel * (depth * out.width), depth)
+                    out.finish(panel, indices, sums)
+
+    return write
+
+
+def _conv(tile: Tile) -> Callable[..., None]:
+    # Windows of a tile in the lanes of a vector.
+    lanes = 1 << (tile.rows - 1).bit_length()
+
+    def write(
+        k: Builder, a: Pointer, b: Pointer, bias: Pointer, c: Pointer, count: Value, depth: Value,
+        columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
+        high: Value, zeros: Pointer, height: Value, width: Value, out_height: Value,
+        out_width: Value, taps_h: Value, taps_w: Value, stride_h: Value, stride_w: Value,
+        dilation_h: Value, dilation_w: Value, before_h: Value, before_w: Value, joined: Value,
+        first: Value, last: Value,
+    ) -> None:  # fmt: skip
+        def spread(value: Value) -> Value:
+            return k.broadcast(value.to(I32), lanes)
+
+        def quotient(value: Value, reciprocal: Value) -> Value:
+            """value // n, exactly: half of 1 / n is far more than a double's error."""
+            return ((value.to(F64) + 0.5) * reciprocal).to(I32)
+
+        out = _Output(k, tile, bias, c, columns, ldc, low, high)
+        table = k.local(I64, MAX_RUNS * lanes)
+        per_row = k.broadcast(1.0 / out_width.to(F64), lanes)
+        per_image = k.broadcast(1.0 / out_height.to(F64), lanes)
+        heights, widths = spread(height), spread(width)
+        origin, nothing = k.broadcast(k.address(a), lanes), k.broadcast(k.address(zeros), lanes)
+        window = depth * taps_h * taps_w * out.width
+
+        for unit in _units(k, out, count, block, group, first, last):
+            for rows, indices in _tiles(k, tile, unit.start, unit.stop):
+                number = spread(indices[0]) + k.lane_numbers(I32, lanes)
+                number = k.minimum(number, spread(unit.stop - 1))
+                line = quotient(number, per_row)
+                image = quotient(line, per_image)
+                x = (number - line * spread(out_width)) * spread(stride_w) - spread(before_w)
+                y = (line - image * spread(out_height)) * spread(stride_h) - spread(before_h)
+                base = ((image * heights + y) * widths + x) * spread(lda)
+                reach = spread((taps_w - 1) * dilation_w)
+                inside = k.all_lanes((x >= 0) & (x + reach < widths)) & joined.differs(0)
+                taps = k.select(inside, k.constant(1, I64), taps_w)
+                length = k.select(inside, taps_w * depth, depth)
+                for v in k.range(0, taps_h):
+                    dy = spread(v * dilation_h)
+                    row_inside = (y + dy).below_unsigned(heights)
+                    for h in k.range(0, taps):
+                        dx = spread(h * dilation_w)
+                        valid = row_inside & (inside | (x + dx).below_unsigned(widths))
+                        offset = base + (dy * widths + dx) * spread(lda)
+                        address = origin + (offset.to(I64) << 2)
+                        k.store(table, (v * taps + h) * lanes, k.select(valid, address, nothing))
+                for panel in k.range(unit.first_panel, unit.last_panel):
+                    sums = out.start(panel, rows)
+                    for run in k.range(0, taps_h * taps):
+                        pointers = [k.pointer_at(table, run * lanes + i, F32) for i in range(rows)]
+                        at = b + (panel * window + run * length * out.width)
+                        _accumulate(k, out, sums, pointers, at, length)
+                    out.finish(panel, indices, sums)
+
+    return write
+
+
+@dataclass
+class _Unit:
+    """Rows from start to stop, times a range of panels."""
+
+    start: Value
+    stop: Value
+    first_panel: Value
+    last_panel: Value
+
+
+def _units(
+    k: Builder, out: _Output, count: Value, block: Value, group: Value, first: Value, last: Value
+) -> Iterator[_Unit]:
+    panels = (out.columns + (out.width - 1)) // out.width
+    groups = (panels + group - 1) // group
+    for u in k.range(first, last):
+        start, panel = u // groups * block, u % groups * group
+        yield _Unit(start, k.minimum(start + block, count), panel, k.minimum(panel + group, panels))
+
+
+def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[int, list[Value]]]:
+    """Tiles that cover the rows from start to stop: how many rows, and which."""
+    whole = start + (stop - start) // tile.rows * tile.rows
+    for row in k.range(start, whole, tile.rows):
+        yield tile.rows, [row + i for i in range(tile.rows)]
+    left = stop - whole
+    for rows, below in zip(tile.fewer, (*tile.fewer[1:], 0), strict=False):
+        with k.when((left > below) & (left <= rows)):
+            yield rows, [whole] + [k.minimum(whole + i, stop - 1) for i in range(1, rows)]
+
+
+def _accumulate(
+    k: Builder,
+    out: _Output,
+    sums: list[list[Variable]],
+    pointers: list[Pointer],
+    b: Pointer,
+    length: Value,
+) -> None:
+    """Add the products of `length` elements of each row with as many steps of a panel."""
+    for i in k.range(0, length):
+        columns = [k.load(b, i * out.width + j * k.lanes) for j in range(out.tile.vectors)]
+        for pointer, row in zip(pointers, sums, strict=True):
+            factor = k.broadcast(k.scalar(pointer, i))
+            for column, total in zip(columns, row, strict=True):
+                total.value = k.fma(factor, column, total.value)
+
+
+class _Output:
+    """Where sums start and where they go."""
+
+    def __init__(
+        self, k: Builder, tile: Tile, bias: Pointer, c: Pointer, columns: Value, ldc: Value,
+        low: Value, high: Value,
+    ) -> None:  # fmt: skip
+        self.k = k
+        self.tile = tile
+        self.width = tile.vectors * k.lanes
+        self.bias = bias
+        self.c = c
+        self.columns = columns
+        self.ldc = ldc
+        self.low, self.high = k.broadcast(low), k.broadcast(high)
+
+    def start(self, panel: Value, rows: int) -> list[list[Variable]]:
+        """The sums of a tile, at the bias."""
+        k = self.k
+        at = self.bias + panel * self.width
+        biases = [k.load(at, j * k.lanes) for j in range(self.tile.vectors)]
+        return [[k.variable(value) for value in biases] for _ in range(rows)]
+
+    def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
+        """Clamp and store the sums of a tile; NaNs stay."""
+        k = self.k
+        column = panel * self.width
+        left = self.columns - column
+        places = [self.c + (i * self.ldc + column) for i in indices]
+        values = [
+            [k.minimum(self.high, k.maximum(self.low, total.value)) for total in row]
+            for row in sums
+        ]
+        for j in range(self.tile.vectors):
+            with k.when(left >= (j + 1) * k.lanes):
+                for place, row in zip(places, values, strict=True):
+                    k.store(place, j * k.lanes, row[j])
+            with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
+                mask = k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
+                for place, row in zip(places, values, strict=True):
+                    k.store(place, j * k.lanes, row[j], mask)

@@ -1,0 +1,77 @@
+"""Run one node on the machine code that its lowering asks for, beside its NumPy meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from native import guarded, host_targets, run_kernel
+
+from build import one_node, run_model
+from martlet.kernels.registry import kernels_of
+from martlet.kernels.targets import Target
+from martlet.ops.operator import Call, Spec
+from martlet.plan.lowering import Lowering, Ref, lowering_of
+from martlet.plan.planner import Step
+from martlet.runtime.session import Session
+
+TARGET = host_targets()[0]
+
+
+def lower(
+    op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = None, threads: int = 1
+) -> tuple[Lowering | None, Step, list[np.ndarray]]:
+    """(the lowering or None if it declines, the node's step, arrays of its inputs)."""
+    model, arrays = one_node(op, inputs, options)
+    graph = model.main
+    specs = [
+        Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
+    ]
+    (step,) = Session(model, reference=True).plan(0, specs).steps
+    function = lowering_of(step.call)
+    assert function is not None
+    lowering = Lowering(step.call, TARGET.lanes, threads)
+    return (lowering if function(lowering) else None), step, arrays
+
+
+def run_lowered(
+    op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = None, threads: int = 1
+) -> np.ndarray:
+    """The node's output by its native steps; tensors and scratch lie between guard pages."""
+    lowering, step, arrays = lower(op, inputs, options, threads)
+    assert lowering is not None
+    call: Call = step.call
+    tensors = {
+        i: guarded(a) for i, a in zip(call.graph.inputs, arrays, strict=True)
+    }  # fmt: skip
+    for i, spec in zip(step.outputs, step.specs, strict=True):
+        assert spec.shape is not None
+        tensors[i] = guarded(np.full(spec.shape, -77, spec.dtype.numpy))
+    scratch = [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes]
+    for native in lowering.steps:
+        places: list[Any] = []
+        for argument in native.arguments:
+            if isinstance(argument, Ref):
+                arrays = {"tensor": tensors, "scratch": scratch, "data": lowering.constants}
+                places.append(arrays[argument.kind][argument.index].ctypes.data + argument.offset)
+            else:
+                places.append(argument)
+        run_kernel(_kernel(native.kernel, TARGET), TARGET, *places, units=native.units)
+    return tensors[step.outputs[0]]
+
+
+def meaning(op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = None) -> np.ndarray:
+    """The node's output by its NumPy meaning."""
+    model, arrays = one_node(op, inputs, options)
+    (result,) = run_model(model, arrays)
+    return result
+
+
+_KERNELS: dict[str, Any] = {}
+
+
+def _kernel(name: str, target: Target) -> Any:
+    if not _KERNELS:
+        _KERNELS.update({kernel.name: kernel for kernel in kernels_of(target)})
+    return _KERNELS[name]

@@ -1,0 +1,108 @@
+"""Matrix products of every tile: all remainders, strides, blocks; within their matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from native import guarded, host_targets, run_kernel
+
+from martlet.kernels import gemm
+from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.targets import Target
+from martlet.plan.blocking import blocking, pack, padded
+
+CASES = [(target, tile) for target in host_targets() for tile in TILES[target.lanes]]
+KERNELS = {t.name: {k.name: k for k in gemm.kernels(t)} for t in host_targets()}
+INFINITE = (-float("inf"), float("inf"))
+each_tile = pytest.mark.parametrize(
+    ("target", "tile"), CASES, ids=[f"{target.name}-{tile.name}" for target, tile in CASES]
+)
+
+
+def product(
+    target: Target, tile: Tile, a: np.ndarray, weights: np.ndarray, bias: np.ndarray,
+    *, block: int = 1 << 20, group: int = 1 << 20, clamp: tuple[float, float] = INFINITE,
+    ldc: int | None = None, split: int | None = None, at_end: bool = True,
+) -> np.ndarray:  # fmt: skip
+    """a · weightsᵀ + bias by the kernel of a tile, matrices between guard pages."""
+    (rows, depth), columns, width = a.shape, len(weights), tile.vectors * target.lanes
+    kernel = KERNELS[target.name][f"gemm_f32_{tile.name}"]
+    ldc = ldc or columns
+    c = guarded(np.full(max(rows - 1, 0) * ldc + columns * bool(rows), -77, np.float32), at_end)
+    panels = (columns + width - 1) // width
+    units = -(-rows // block) * -(-panels // group)
+    run_kernel(
+        kernel, target, guarded(a, at_end), pack(weights, width), padded(bias, columns, width), c,
+        rows, depth, columns, depth, ldc, block, group, *clamp, units=units, split=split,
+    )  # fmt: skip
+    return c
+
+
+def operands(rows: int, columns: int, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Small integers: their sums are exact in any order."""
+    random = np.random.default_rng(rows + 100 * columns + 10000 * depth)
+    shapes = ((rows, depth), (columns, depth), (columns,))
+    a, weights, bias = (random.integers(-8, 9, shape).astype(np.float32) for shape in shapes)
+    return a, weights, bias
+
+
+@each_tile
+def test_every_remainder_of_rows_and_columns(target: Target, tile: Tile) -> None:
+    width = tile.vectors * target.lanes
+    edges = {1, target.lanes - 1, target.lanes, width - 1, width, width + 1, 2 * width + 3}
+    for rows in range(2 * tile.rows + 2):
+        for columns in sorted(edges - {0}):
+            a, weights, bias = operands(rows, columns, 5)
+            c = product(target, tile, a, weights, bias)
+            np.testing.assert_array_equal(c.reshape(rows, columns), a @ weights.T + bias)
+
+
+@each_tile
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4, 7, 64, 1000])
+def test_every_depth(target: Target, tile: Tile, depth: int) -> None:
+    a, weights, bias = operands(tile.rows + 1, 9, depth)
+    c = product(target, tile, a, weights, bias, at_end=False)
+    np.testing.assert_array_equal(c.reshape(-1, 9), a @ weights.T + bias)
+
+
+@each_tile
+def test_results_do_not_depend_on_blocks_and_threads(target: Target, tile: Tile) -> None:
+    random = np.random.default_rng(0)
+    a, weights = (random.standard_normal((n, 37)).astype(np.float32) for n in (45, 83))
+    bias = random.standard_normal(83).astype(np.float32)
+    whole = product(target, tile, a, weights, bias)
+    np.testing.assert_allclose(whole.reshape(45, 83), a @ weights.T + bias, atol=1e-4)
+    for block, group, split in ((tile.rows, 1, 1), (2 * tile.rows, 2, 3), (3 * tile.rows, 1, 2)):
+        c = product(target, tile, a, weights, bias, block=block, group=group, split=split)
+        np.testing.assert_array_equal(c, whole)
+
+
+@each_tile
+def test_rows_of_c_lie_apart_and_nothing_is_written_between(target: Target, tile: Tile) -> None:
+    a, weights, bias = operands(7, 11, 4)
+    c = product(target, tile, a, weights, bias, ldc=15)
+    c = np.append(c, np.full(4, -77, np.float32)).reshape(7, 15)
+    np.testing.assert_array_equal(c[:, :11], a @ weights.T + bias)
+    assert (c[:, 11:] == -77).all()
+
+
+@each_tile
+def test_sums_are_clamped_and_what_is_no_number_stays(target: Target, tile: Tile) -> None:
+    a = np.array([[5], [-5], [0.5], [np.nan]], np.float32)
+    c = product(target, tile, a, np.ones((3, 1), np.float32), np.zeros(3), clamp=(-1.0, 2.0))
+    np.testing.assert_array_equal(c.reshape(4, 3)[:, 0], np.float32([2, -1, 0.5, np.nan]))
+
+
+def test_blocks_give_every_thread_work() -> None:
+    for sizes in ((3136, 64, 576), (49, 1024, 1024), (12544, 32, 16), (1, 4000, 4000)):
+        assert blocking(*sizes, lanes=8, threads=4).units >= 12
+    assert blocking(1, 10, 10, lanes=8, threads=4).units == 1
+
+
+def test_panels_are_columns_padded_with_zeros() -> None:
+    weights = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
+    packed = pack(weights, 2)
+    assert packed.tolist() == [[[1, 3], [2, 4]], [[5, 0], [6, 0]]]
+    assert packed.ctypes.data % 64 == 0
+    assert padded(np.float32([1, 2, 3]), 3, 2).tolist() == [1, 2, 3, 0]
+    assert padded(None, 3, 2).tolist() == [0, 0, 0, 0]

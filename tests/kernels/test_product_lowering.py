@@ -1,0 +1,105 @@
+"""CONV_2D and FULLY_CONNECTED on machine code mean what they mean in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lowered import lower, meaning, run_lowered
+
+from build import const
+
+random = np.random.default_rng(5)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def options(padding: str = "SAME", stride: int = 1, **more: Any) -> dict[str, Any]:
+    return {"padding": padding, "stride_h": stride, "stride_w": stride, **more}
+
+
+def check(op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1) -> None:
+    result = run_lowered(op, inputs, opts, threads)
+    expected = meaning(op, inputs, opts)
+    assert result.shape == expected.shape
+    size = max(float(np.abs(expected).max(initial=0)), 1e-3)
+    np.testing.assert_allclose(result, expected, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 24, 33])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_windows_of_3x3(padding: str, stride: int, channels: int) -> None:
+    inputs = [normal(2, 11, 13, channels), const(normal(17, 3, 3, channels)), const(normal(17))]
+    check("CONV_2D", inputs, options(padding, stride))
+
+
+@given(
+    image=st.tuples(*[st.integers(1, 9)] * 2),
+    window=st.tuples(*[st.integers(1, 5)] * 2),
+    stride=st.tuples(*[st.integers(1, 4)] * 2),
+    dilation=st.tuples(*[st.integers(1, 4)] * 2),
+    depth=st.integers(1, 5),
+    channels=st.integers(1, 40),
+    threads=st.integers(1, 3),
+)
+def test_windows_of_any_size_stride_and_dilation(
+    image: tuple[int, int], window: tuple[int, int], stride: tuple[int, int],
+    dilation: tuple[int, int], depth: int, channels: int, threads: int,
+) -> None:  # fmt: skip
+    inputs = [normal(2, *image, depth), const(normal(channels, *window, depth)), None]
+    opts = {
+        "padding": "SAME", "stride_h": stride[0], "stride_w": stride[1],
+        "dilation_h_factor": dilation[0], "dilation_w_factor": dilation[1],
+    }  # fmt: skip
+    check("CONV_2D", inputs, opts, threads)
+
+
+def test_windows_of_1x1_are_a_matrix_product() -> None:
+    inputs = [normal(1, 7, 7, 40), const(normal(30, 1, 1, 40)), const(normal(30))]
+    lowering, *_ = lower("CONV_2D", inputs, options())
+    assert lowering is not None
+    assert lowering.steps[0].kernel.startswith("gemm_f32")
+    check("CONV_2D", inputs, options())
+    check("CONV_2D", inputs, options(stride=2))
+
+
+@pytest.mark.parametrize("activation", ["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
+def test_fused_activations(activation: str) -> None:
+    opts = options(fused_activation_function=activation)
+    check("CONV_2D", [8 * normal(1, 5, 5, 2), const(normal(3, 3, 3, 2)), None], opts)
+    check(
+        "FULLY_CONNECTED", [8 * normal(3, 5), const(normal(7, 5)), const(normal(7))],
+        {"fused_activation_function": activation},
+    )  # fmt: skip
+
+
+def test_infinite_sums_become_the_largest_numbers() -> None:
+    x = np.float32([[np.inf], [-np.inf], [np.nan]])
+    result = run_lowered("FULLY_CONNECTED", [x, const(np.ones((1, 1), np.float32))])
+    largest = np.finfo(np.float32).max
+    np.testing.assert_array_equal(result, np.float32([[largest], [-largest], [np.nan]]))
+
+
+def test_dense_layers_read_any_shape_as_rows() -> None:
+    inputs = [normal(2, 3, 10), const(normal(4, 5)), const(normal(4))]
+    check("FULLY_CONNECTED", inputs, {})
+    inputs[1] = const(normal(4, 10))
+    check("FULLY_CONNECTED", inputs, {"keep_num_dims": True})
+    check("FULLY_CONNECTED", [normal(0, 10), inputs[1], None], {})
+
+
+def test_weights_that_are_not_known_stay_with_numpy() -> None:
+    assert lower("FULLY_CONNECTED", [normal(2, 5), normal(4, 5), None])[0] is None
+    assert lower("CONV_2D", [normal(1, 5, 5, 2), normal(3, 1, 1, 2), None], options())[0] is None
+
+
+def test_groups_and_huge_windows_stay_with_numpy() -> None:
+    image = normal(1, 20, 20, 4)
+    assert lower("CONV_2D", [image, const(normal(4, 3, 3, 2)), None], options())[0] is None
+    assert lower("CONV_2D", [image, const(normal(4, 17, 17, 4)), None], options())[0] is None
