@@ -79,7 +79,7 @@ class Interpreter:
     model_path, model_content: a path, or the model's bytes (anything with the buffer interface);
         one of the two. The bytes must not change while the interpreter lives.
     experimental_delegates: must be empty; see `load_delegate`.
-    num_threads: accepted; NumPy chooses its own number.
+    num_threads: threads that share each step of machine code; 1 by default, as in LiteRT.
     experimental_op_resolver_type: with BUILTIN_REF, integers are those of the reference kernels.
     experimental_preserve_all_tensors: keep intermediate values for `get_tensor`.
     custom_ops: functions (or Operators) for custom operators, by name.
@@ -131,6 +131,7 @@ class Interpreter:
             time_limit=time_limit,
             custom=as_operators(custom_ops),
             keep_all=bool(experimental_preserve_all_tensors),
+            threads=num_threads or 1,
         )
         self._signatures = signature_maps(self.model)
         self._graphs = [GraphTensors(self._session, i) for i in range(len(self.model.graphs))]

@@ -17,12 +17,12 @@ import numpy as np
 
 from martlet.graph import ABSENT
 from martlet.kernels.executor import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
+from martlet.kernels.targets import TARGETS
 from martlet.ops.operator import Spec
 from martlet.plan.arena import ALIGNMENT, Life, place
 from martlet.plan.lowering import VIEWS, Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
-from martlet.runtime.image import LoadedImage
-from martlet.runtime.threads import Pool, _aligned
+from martlet.runtime.threads import Pool, aligned
 
 
 @dataclass
@@ -37,9 +37,11 @@ class Segment:
 class NativePlan:
     """A plan laid out in memory, ready to run with `pool`."""
 
-    def __init__(self, plan: Plan, image: LoadedImage, pool: Pool, lanes: int) -> None:
+    def __init__(self, plan: Plan, pool: Pool) -> None:
         self.plan = plan
         self.pool = pool
+        image = pool.image
+        lanes = TARGETS[image.image.target].lanes
         lowered = [_lower(step, lanes, pool.threads) for step in plan.steps]
         roots = _roots(plan, lowered)
         self.views, self._arena, scratch = _lay_out(plan, lowered, roots)
@@ -57,7 +59,7 @@ class NativePlan:
                 self.segments.append(Segment(len(self.steps)))
             self.segments[-1].count += len(lowering.steps)
             self._add(lowering, roots.of, scratch[position])
-        self._records = _aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
+        self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
         for record, native, block in zip(self._records, self.steps, self._blocks, strict=False):
             record[KERNEL] = image.address(native.kernel)
             record[BLOCK] = block.ctypes.data

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from martlet.graph import ABSENT, Model
 from martlet.ops.operator import Call, Operator, Spec
 from martlet.passes.retype import retype
 from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
+from martlet.runtime.image import host_image
+from martlet.runtime.native import NativePlan
+from martlet.runtime.threads import Pool
 
 MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
@@ -54,6 +58,7 @@ class Session:
         time_limit: float | None = None,
         custom: Mapping[str, Operator] | None = None,
         keep_all: bool = False,
+        threads: int = 1,
     ) -> None:
         self.model = retype(model)
         self.reference = reference
@@ -70,6 +75,10 @@ class Session:
         """The plan that was last used or made for each graph."""
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self.threads = threads
+        self._machine_code = not (reference or keep_all)
+        self._pool: Pool | None = None
+        self._native: dict[int, NativePlan] = {}
         self._live = 0
         self._calling: list[int] = []
 
@@ -148,8 +157,21 @@ class Session:
         self.reserve(plan.peak_bytes, f"{self.model.source}, subgraph {index}")
         self._plans[key] = self.latest[index] = plan
         while len(self._plans) > PLANS_KEPT:
-            self._plans.popitem(last=False)
+            _, old = self._plans.popitem(last=False)
+            self._native.pop(id(old), None)
         return plan
+
+    def native(self, plan: Plan) -> NativePlan | None:
+        """The plan laid out for machine code; None where there is no image."""
+        if self._machine_code and self._pool is None:
+            image = host_image()
+            self._machine_code = image is not None
+            self._pool = Pool(image, self.threads) if image else None
+        if self._pool is None:
+            return None
+        if id(plan) not in self._native:
+            self._native[id(plan)] = NativePlan(plan, self._pool)
+        return self._native[id(plan)]
 
     def start_clock(self) -> None:
         """Begin a run that the time limit bounds."""
@@ -166,18 +188,18 @@ class Session:
             if tensor.is_variable and not tensor.is_constant and i not in env:
                 env[i] = self.variable(plan.index, i)
         before = self._live
-        for step in plan.steps:
-            self.tick()
-            for i, array in zip(step.outputs, self._run_step(step, env), strict=True):
-                if i != ABSENT:
-                    env[i] = array
-                    self._live += array.nbytes
-                    if not step.static:
-                        self.shapes[plan.index, i] = array.shape
-            if self.kept is not None:
-                continue
-            for i in step.release:
-                self._live -= env.pop(i).nbytes
+        native = self.native(plan)
+        if native is not None:
+            native.run(env, partial(self._do, plan.index))
+        else:
+            for step in plan.steps:
+                for i, array in zip(step.outputs, self._do(plan.index, step, env), strict=True):
+                    if i != ABSENT:
+                        env[i] = array
+                        self._live += array.nbytes
+                if self.kept is None:
+                    for i in step.release:
+                        self._live -= env.pop(i).nbytes
         if self.kept is not None:
             self.kept[plan.index] = env
         self._live = before
@@ -215,7 +237,9 @@ class Session:
             zero = int(np.clip(quantization.zero_point[0], -128, 127))
         self.variables[key].fill(zero)
 
-    def _run_step(self, step: Step, env: dict[int, np.ndarray]) -> list[np.ndarray]:
+    def _do(self, index: int, step: Step, env: dict[int, np.ndarray]) -> list[np.ndarray]:
+        """Run one step of graph `index` by its NumPy meaning; returns its outputs."""
+        self.tick()
         plan_call = step.call
         arrays = [env[i] if i != ABSENT else None for i in step.inputs]
         specs = plan_call.specs
@@ -229,11 +253,15 @@ class Session:
             specs, arrays,
         )  # fmt: skip
         try:
-            return evaluate(call, step.specs if step.static else infer(call))
+            results = evaluate(call, step.specs if step.static else infer(call))
         except (MartletError, AssertionError):
             raise
         except MemoryError as error:
             raise LimitError("out of memory", where=call.place) from error
+        if not step.static:
+            for i, array in zip(step.outputs, results, strict=True):
+                self.shapes[index, i] = array.shape
+        return results
 
     def _check_inputs(self, index: int, count: int) -> None:
         graph = self.model.graphs[index]
