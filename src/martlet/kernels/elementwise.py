@@ -23,7 +23,7 @@ from collections.abc import Callable
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
 from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, sin, tanh
-from martlet.kernels.rows import row_fields, rows
+from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
 Expression = Callable[..., Value]
@@ -115,13 +115,14 @@ def _binary(name: str, f: Expression, form: str) -> Kernel:
     def write(k: Builder, a: Pointer, b: Pointer, y: Pointer, *values: Value) -> None:
         numbers, fields = values[: len(names)], values[len(names) : -2]
         for (a_at, b_at, y_at), start, stop in rows(k, fields, *values[-2:]):
-            operands = [(a, a_at, form[0]), (b, b_at, form[1])]
-            fixed = {at: k.broadcast(k.scalar(p, at)) for p, at, kind in operands if kind == "s"}
-            for i, mask in k.vectors(start, stop):
-                vectors = [
-                    fixed[at] if at in fixed else k.load(p, at + i, mask) for p, at, _ in operands
-                ]
-                k.store(y, y_at + i, f(k, *vectors, *numbers), mask)
+            operands = ((a, a_at, form[0]), (b, b_at, form[1]))
+            fixed = [k.scalar(p, at) if kind == "s" else None for p, at, kind in operands]
+            for i, lanes in pieces(k, start, stop):
+                left, right = (
+                    k.load(p, at + i, lanes=lanes) if one is None else k.broadcast(one, lanes)
+                    for (p, at, _), one in zip(operands, fixed, strict=True)
+                )
+                k.store(y, y_at + i, f(k, left, right, *numbers))
 
     declared = ["a: *float", "b: *float", "y: *float", *(f"{n}: float" for n in names)]
     return Kernel(f"{name}_f32_{form}", write, arguments(*declared, *row_fields("a", "b", "y")))

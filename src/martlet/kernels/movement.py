@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import I8, I32, Builder, Pointer, Value, arguments
-from martlet.kernels.rows import row_fields, rows
+from martlet.kernels.language import I8, I16, I32, Builder, Pointer, Value, arguments
+from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
 ELEMENTS = ("i8", "i16", "i32", "i64")
@@ -33,14 +33,12 @@ def _in_pieces(k: Builder, count: Value, move: Callable[[Value, int], None]) -> 
             move(i, width)
         move(count - width, width)
     size = width // 2
-    while size >= 4:
+    while size:
         with k.when((count >= size) & (count < 2 * size)):
             move(count * 0, size)
-            move(count - size, size)
+            if size > 1:
+                move(count - size, size)
         size //= 2
-    with k.when(count < 4):
-        for i in k.range(0, count):
-            move(i, 1)
 
 
 def copy_bytes(k: Builder, source: Pointer, target: Pointer, count: Value) -> None:
@@ -59,11 +57,11 @@ def fill_bytes(k: Builder, target: Pointer, value: Value, count: Value) -> None:
     """
 
     def move(at: Value, n: int) -> None:
-        if n == 1:
-            k.store(target, at, value.shift_right_unsigned((8 * at).to(I32)).to(I8))
-            return
-        words = k.broadcast(value, n // 4)
-        k.store((target + at).as_elements(I32), 0, words)
+        if n < 4:
+            element = {1: I8, 2: I16}[n]
+            k.store((target + at).as_elements(element), 0, value.to(element))
+        else:
+            k.store((target + at).as_elements(I32), 0, k.broadcast(value, n // 4))
 
     _in_pieces(k, count, move)
 
@@ -139,12 +137,11 @@ def blend_pixels(
                     pixel = x + (k.scalar(line, row) + k.scalar(place, column))
                     corners.append((pixel, by_row * by_column))
             target = y + (row * width + column) * depth
-            for i, mask in k.vectors(0, depth):
-                (pixel, weight), *others = corners
-                total = k.load(pixel, i, mask) * weight
-                for pixel, weight in others:
-                    total = k.fma(k.load(pixel, i, mask), k.broadcast(weight), total)
-                k.store(target, i, total, mask)
+            for i, lanes in pieces(k, depth * 0, depth):
+                total = k.zeros(lanes=lanes)
+                for pixel, weight in corners:
+                    total = k.fma(k.load(pixel, i, lanes=lanes), k.broadcast(weight, lanes), total)
+                k.store(target, i, total)
 
 
 TILE = 4

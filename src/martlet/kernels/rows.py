@@ -65,3 +65,22 @@ def rows(
         index2.value = k.select(wraps2, next2 * 0, next2)
         index1.value = k.select(wraps1, next1 * 0, next1)
         index0.value = indices[0] + wraps1.to(next2.type)
+
+
+def pieces(k: Builder, start: Value, stop: Value) -> Iterator[tuple[Value, int]]:
+    """(element, number of lanes) of whole vectors, then of a half, a quarter… of one, as needed.
+
+    The body is written for every width. For rows with short rests this beats a mask: masked
+    stores take many cycles where a processor has them, and a branch for each lane where not.
+    """
+    whole = start + (stop - start) // k.lanes * k.lanes
+    for i in k.range(start, whole, k.lanes):
+        yield i, k.lanes
+    position = k.variable(whole)
+    width = k.lanes // 2
+    while width:
+        at = position.value
+        with k.when(at + width <= stop):
+            yield at, width
+            position.value = at + width
+        width //= 2

@@ -21,7 +21,7 @@ LEAST_ELEMENTS = 4096
 """Computed by a thread at once."""
 PIECE = 16
 """Elements in a cache line."""
-SHORT_ROW, LONG_ROW = 64, 512
+SHORT_ROW, LONG_ROW = 256, 1024
 
 LARGEST = float(np.finfo(np.float32).max)
 CLAMPS = {
@@ -76,6 +76,8 @@ def binary(lowering: Lowering) -> bool:
     if call.dtype(0) is not DType.FLOAT32:
         return False
     whole = broadcast(call, 0, 1)
+    if 0 in whole:
+        return True
     sources = [broadcast_strides(call.shape(i), whole) for i in (0, 1)]
     shape, strides = collapse(whole, *sources, broadcast_strides(whole, whole))
     if len(shape) > OUTER + 1:
@@ -90,15 +92,17 @@ def binary(lowering: Lowering) -> bool:
             -LARGEST if low is None else float(low),
             LARGEST if high is None else float(high),
         ]
-    addresses = [lowering.input(0), lowering.input(1)]
+    addresses = []
     for i in (0, 1):
         row = call.value(i)
-        if row is not None and strides[i] == (0, 1) and shape[1] < SHORT_ROW:
-            times = -(-LONG_ROW // shape[1])
-            addresses[i] = lowering.data(np.tile(row.ravel(), times))
-            shape = (-(-shape[0] // times), shape[1] * times)
-            dense = (shape[1], 1)
-            strides = tuple((0, 1) if j == i else dense for j in range(3))
+        if row is None or strides[i] != (0, 1) or shape[1] >= SHORT_ROW:
+            addresses.append(lowering.input(i))
+            continue
+        times = -(-LONG_ROW // shape[1])
+        addresses.append(lowering.data(np.tile(row.ravel(), times)))
+        # The last row may be cut short by the units.
+        shape = (-(-shape[0] // times), shape[1] * times)
+        strides = tuple((0, 1) if j == i else (shape[1], 1) for j in range(3))
     units = math.prod(whole)
     lowering.step(
         f"{call.op.lower()}_f32_{form}", *addresses, lowering.output(0), *numbers,

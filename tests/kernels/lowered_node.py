@@ -1,0 +1,81 @@
+"""Run one node of a model on the kernels that its lowering asks for, in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from native import guarded, run_kernel
+
+from build import one_node, run_model
+from martlet.graph import Model
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.registry import kernels_of
+from martlet.kernels.targets import Target
+from martlet.ops.operator import Spec
+from martlet.plan.lowering import Lowering, Ref, lowering_of
+from martlet.runtime.session import Session
+
+
+@cache
+def _kernels(target: Target) -> dict[str, Kernel]:
+    return {k.name: k for k in kernels_of(target) if isinstance(k, Kernel)}
+
+
+def lower(model: Model, arrays: Sequence[np.ndarray], threads: int = 1) -> Lowering | None:
+    """What the model's only node becomes; None where it is left to NumPy."""
+    graph = model.main
+    specs = [
+        Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
+    ]
+    (step,) = Session(model).plan(0, specs).steps
+    lowering = Lowering(step.call, lanes=8, threads=threads)
+    function = lowering_of(step.call) if step.static else None
+    return lowering if function is not None and function(lowering) else None
+
+
+def is_lowered(op: str, inputs: Sequence[Any], options: Any = None, **kwargs: Any) -> bool:
+    """Whether there are kernels for a node."""
+    return lower(*one_node(op, inputs, options, **kwargs)) is not None
+
+
+def compute(
+    target: Target,
+    op: str,
+    inputs: Sequence[Any],
+    options: Any = None,
+    split: int | None = None,
+    **kwargs: Any,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(outputs of the node's kernels, its outputs in NumPy).
+
+    Every tensor ends where a page begins that must not be touched, so that few are aligned.
+    split: how many units each call gets.
+    """
+    model, arrays = one_node(op, inputs, options, **kwargs)
+    expected = run_model(model, arrays)
+    lowering = lower(model, arrays)
+    assert lowering is not None, f"{op} is not lowered"
+    graph = model.main
+    tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
+    for i, array in zip(graph.outputs, expected, strict=True):
+        tensors[i] = guarded(np.full_like(array, 77))
+    places: dict[str, Any] = {
+        "tensor": tensors,
+        "data": [guarded(array) for array in lowering.constants],
+        "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
+    }
+    for step in lowering.steps:
+        kernel = _kernels(target)[step.kernel]
+        block = []
+        for value, argument in zip(step.arguments, kernel.arguments, strict=True):
+            assert isinstance(value, Ref) == argument.pointer
+            assert isinstance(value, float) == (not argument.pointer and argument.type.is_float)
+            address = isinstance(value, Ref)
+            block.append(
+                places[value.kind][value.index].ctypes.data + value.offset if address else value
+            )
+        run_kernel(kernel, target, *block, units=step.units, split=split)
+    return [tensors[i] for i in graph.outputs], expected

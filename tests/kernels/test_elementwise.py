@@ -1,0 +1,188 @@
+"""Elementwise operators on kernels: their values, their shapes, what is left to NumPy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from lowered_node import compute, is_lowered, lower
+from native import guarded, host_targets, run_kernel
+
+from build import const, one_node
+from martlet.kernels.elementwise import UNARY, kernels
+from martlet.kernels.targets import Target
+from martlet.plan.lowering.elementwise import ACTIVATED, BINARY, CLAMPS, PLAIN
+
+targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+
+ROOTS = ("SQRT", "RSQRT", "LOG")
+OPTIONS = {
+    "LEAKY_RELU": [{"alpha": 0.2}],
+    "GELU": [{"approximate": True}, {"approximate": False}],
+}
+FUNCTIONS = [
+    (op, options)
+    for op in (*PLAIN, *CLAMPS, *OPTIONS)
+    for options in OPTIONS.get(op, [None])
+]  # fmt: skip
+
+
+def floats(*shape: int) -> np.ndarray:
+    rng = np.random.default_rng(sum(shape) + len(shape))
+    return (3 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def check(target: Target, op: str, inputs: list[Any], options: Any = None, **kwargs: Any) -> None:
+    (found,), (expected,) = compute(target, op, inputs, options, **kwargs)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+# One operand ----------------------------------------------------------------------------------
+
+
+@targets
+@pytest.mark.parametrize(("op", "options"), FUNCTIONS)
+def test_functions_are_those_of_numpy_at_any_length(op: str, options: Any, target: Target) -> None:
+    for size in (0, 1, *range(target.lanes - 1, target.lanes + 2), 3 * target.lanes + 5):
+        x = floats(size)
+        check(target, op, [np.abs(x) if op in ROOTS else x], options)
+
+
+@targets
+@pytest.mark.parametrize(("op", "options"), FUNCTIONS)
+def test_where_the_work_is_cut_changes_no_bit(op: str, options: Any, target: Target) -> None:
+    x = [np.abs(floats(3, 17))]
+    (whole,), _ = compute(target, op, x, options)
+    for split in (1, 3, 16):
+        (pieces,), _ = compute(target, op, x, options, split=split)
+        np.testing.assert_array_equal(pieces, whole)
+
+
+@targets
+@pytest.mark.parametrize("name", UNARY)
+def test_what_is_not_a_number_stays_so(name: str, target: Target) -> None:
+    kernel = next(k for k in kernels(target) if k.name == f"{name}_f32")
+    x, y = guarded(np.full(5, np.nan, np.float32)), guarded(np.zeros(5, np.float32))
+    numbers = [0.5] * (len(kernel.arguments) - 2)
+    run_kernel(kernel, target, x, y, *numbers, units=5)
+    assert np.isnan(y).all()
+
+
+@targets
+def test_halves_round_to_even(target: Target) -> None:
+    (found,), _ = compute(target, "ROUND", [np.array([0.5, 1.5, -2.5, -0.4], np.float32)])
+    assert found.tolist() == [0, 2, -2, 0]
+
+
+@targets
+def test_elu_is_exact_near_zero(target: Target) -> None:
+    x = -np.logspace(-20, 0, 50, dtype=np.float32)
+    (found,), _ = compute(target, "ELU", [x])
+    np.testing.assert_allclose(found, np.expm1(x.astype(np.float64)), rtol=3e-7)
+
+
+@targets
+def test_sines_of_large_numbers(target: Target) -> None:
+    x = np.array([1e4, -12345.678, 3e7, 1e12, math.pi, 8.5 * math.pi], np.float32)
+    for op, function in (("SIN", np.sin), ("COS", np.cos)):
+        (found,), _ = compute(target, op, [x])
+        np.testing.assert_allclose(found, function(x.astype(np.float64)), rtol=3e-7, atol=1e-8)
+    (found,), _ = compute(target, "SIN", [np.array([3e38, np.inf, -np.inf], np.float32)])
+    assert abs(found[0]) <= 1
+    assert np.isnan(found[1:]).all()
+
+
+@targets
+def test_a_kernel_may_write_where_it_reads(target: Target) -> None:
+    kernel = next(k for k in kernels(target) if k.name == "square_f32")
+    x = guarded(np.arange(21, dtype=np.float32))
+    run_kernel(kernel, target, x, x, units=21)
+    assert x.tolist() == [i * i for i in range(21)]
+
+
+# Two operands ---------------------------------------------------------------------------------
+
+SHAPES = [
+    ((5,), (5,)),
+    ((2, 3, 4, 17), (17,)),  # a row for all rows
+    ((2, 3, 4, 17), (1,)),  # one number
+    ((3, 4), ()),
+    ((2, 5, 5, 9), (2, 1, 1, 9)),  # a row for each image
+    ((2, 5, 5, 9), (2, 5, 5, 1)),  # a number for each row
+    ((2, 3, 4, 5), (1, 3, 1, 5)),
+    ((4, 1, 5, 1), (1, 3, 1, 6)),  # both broadcast
+    ((1, 8, 9, 3), (3,)),  # short rows
+    ((7, 1), (1, 1)),
+    ((), ()),
+    ((2, 0), (2, 1)),
+]
+
+
+@targets
+@pytest.mark.parametrize(("shape", "other"), SHAPES)
+@pytest.mark.parametrize("op", BINARY)
+def test_operands_broadcast(
+    op: str, shape: tuple[int, ...], other: tuple[int, ...], target: Target
+) -> None:
+    pairs = [(shape, other)]
+    if op != "PRELU":  # whose slopes must not be larger
+        pairs.append((other, shape))
+    if np.broadcast_shapes(shape, other) != shape and op == "PRELU":
+        shape = np.broadcast_shapes(shape, other)
+        pairs = [(shape, other)]
+    for a, b in pairs:
+        check(target, op, [floats(*a), floats(*b)])
+        check(target, op, [floats(*a), const(floats(*b))])
+
+
+@targets
+@pytest.mark.parametrize("op", ["SUB", "SQUARED_DIFFERENCE"])
+@pytest.mark.parametrize("b", [(4, 3, 19), (19,), (3, 1), (4, 1, 1)])
+def test_a_range_of_units_may_begin_anywhere(op: str, b: tuple[int, ...], target: Target) -> None:
+    inputs = [floats(4, 3, 19), floats(*b)]
+    (whole,), _ = compute(target, op, inputs)
+    for split in (1, 7, 50):
+        (pieces,), _ = compute(target, op, inputs, split=split)
+        np.testing.assert_array_equal(pieces, whole)
+
+
+@targets
+@pytest.mark.parametrize("activation", ["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
+@pytest.mark.parametrize("op", ACTIVATED)
+def test_fused_activations_clamp(op: str, activation: str, target: Target) -> None:
+    a = np.array([-9, -0.5, 0.5, 9, np.inf, -np.inf, np.nan], np.float32)
+    options = {"fused_activation_function": activation}
+    check(target, op, [a, np.full(7, 0.5, np.float32)], options)
+
+
+@targets
+def test_without_an_activation_sums_stay_finite_as_in_numpy(target: Target) -> None:
+    largest = np.finfo(np.float32).max
+    (found,), _ = compute(target, "ADD", [np.full(3, largest), np.full(3, largest)])
+    assert (found == largest).all()
+
+
+def test_short_constant_rows_are_repeated() -> None:
+    lowering = lower(*one_node("MUL", [floats(1, 50, 50, 3), const(floats(3))]))
+    assert lowering is not None
+    (repeated,) = lowering.constants
+    assert repeated.size % 3 == 0
+    assert repeated.size > 256
+
+
+def test_pieces_for_threads_are_large_and_begin_on_cache_lines() -> None:
+    for size, pieces in ((100, 1), (5000, 2), (1 << 20, 16)):
+        lowering = lower(*one_node("ADD", [floats(size), floats(size)]), threads=2)
+        assert lowering is not None
+        (step,) = lowering.steps
+        assert step.grain % 16 == 0
+        assert -(-step.units // step.grain) == pieces
+
+
+def test_other_types_and_too_many_dimensions_are_left_to_numpy() -> None:
+    assert not is_lowered("ADD", [np.ones(3, np.int32)] * 2)
+    assert not is_lowered("ABS", [np.ones(3, np.int32)])
+    assert not is_lowered("ADD", [floats(2, 3, 2, 3, 2), floats(2, 1, 2, 1, 2)])
+    assert is_lowered("ADD", [floats(2, 3, 2, 3, 2), floats(2, 3, 2, 1, 1)])
