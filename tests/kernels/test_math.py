@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from native import host_targets, run_kernel
 
 from martlet.kernels import math as vector_math
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
-from native import host_targets, run_kernel
 
 BOUNDS: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda x: math.exp(x) if x < 709 else math.inf, 2),
@@ -34,7 +34,14 @@ def kernel(name: str) -> Kernel:
     return Kernel(f"test_{name}", write, arguments("x: *float", "y: *float"))
 
 
-KERNELS = {name: kernel(name) for name in BOUNDS}
+LIMITED: dict[str, tuple[Callable[[float], float], float]] = {
+    "sin": (math.sin, 1e15),
+    "cos": (math.cos, 1e15),
+    "exp_minus_one": (math.expm1, 88),
+}
+"""Functions that are right to 2 ulp below a limit."""
+
+KERNELS = {name: kernel(name) for name in (*BOUNDS, *LIMITED)}
 
 
 def computed(name: str, target: Target, x: np.ndarray) -> np.ndarray:
@@ -109,3 +116,15 @@ def test_odd_functions_keep_the_sign_of_zero(target: Target) -> None:
     x = np.array([0.0, -0.0], np.float32)
     for name in ("tanh", "erf"):
         assert np.signbit(computed(name, target, x)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("name", LIMITED)
+def test_errors_stay_below_the_stated_bound_up_to_a_limit(name: str, target: Target) -> None:
+    function, limit = LIMITED[name]
+    x = samples()
+    x = x[np.abs(x) < limit]
+    expected = np.array([function(float(v)) for v in x])
+    normal = np.abs(expected) >= 2.0**-126
+    ulp = np.spacing(np.abs(expected[normal]).astype(np.float32))
+    assert (np.abs(computed(name, target, x) - expected)[normal] / ulp).max() <= 2

@@ -12,7 +12,8 @@ Error bounds, against the exact value, measured over all exponents:
     logistic   4 ulp; 0 below -87.33
     log        2 ulp; -infinity at 0, not a number below it
     erf        5 ulp
-    sin, cos   2 ulp, or 1e-7 near their zeros, for |x| < 10^15; beyond, something from -1 to 1
+    sin, cos   2 ulp for |x| < 10^15; beyond, something from -1 to 1
+    exp_minus_one   2 ulp for x < 88
 """
 
 from __future__ import annotations
