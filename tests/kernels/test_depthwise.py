@@ -1,0 +1,205 @@
+"""Depthwise convolution: every form equals the sum over taps, whatever the edges and blocks."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from native import guarded, host_targets, run_kernel
+
+from martlet.kernels.depthwise import kernels
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.targets import Target
+
+targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@cache
+def family(target: Target) -> dict[str, Kernel]:
+    return {kernel.name: kernel for kernel in kernels(target)}
+
+
+class Window(NamedTuple):
+    taps: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    before: tuple[int, int] = (0, 0)
+    after: tuple[int, int] = (0, 0)
+
+    def positions(self, size: tuple[int, int]) -> tuple[int, int]:
+        sizes = zip(
+            size, self.taps, self.stride, self.dilation, self.before, self.after, strict=True
+        )
+        h, w = ((n + b + a - (t - 1) * d - 1) // s + 1 for n, t, s, d, b, a in sizes)
+        return h, w
+
+
+def same(
+    size: tuple[int, int], taps: int, stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> Window:
+    """The window with padding as SAME has it."""
+    before, after = [], []
+    for n, s, d in zip(size, stride, dilation, strict=True):
+        total = max((-(-n // s) - 1) * s + (taps - 1) * d + 1 - n, 0)
+        before.append(total // 2)
+        after.append(total - total // 2)
+    return Window((taps, taps), stride, dilation, (before[0], before[1]), (after[0], after[1]))
+
+
+def expected(
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, window: Window, low: float, high: float
+) -> np.ndarray:
+    pads = tuple(zip(window.before, window.after, strict=True))
+    padded = np.pad(x.astype(np.float64), ((0, 0), *pads, (0, 0)))
+    out_h, out_w = window.positions(x.shape[1:3])
+    y = np.zeros((len(x), out_h, out_w, x.shape[3])) + bias
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    for i in range(window.taps[0]):
+        for j in range(window.taps[1]):
+            rows = slice(i * dh, i * dh + (out_h - 1) * sh + 1, sh)
+            columns = slice(j * dw, j * dw + (out_w - 1) * sw + 1, sw)
+            y += padded[:, rows, columns] * weights[i, j]
+    return np.clip(y, low, high)
+
+
+def compute(
+    name: str,
+    target: Target,
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    window: Window,
+    low: float = -1.5,
+    high: float = 6.0,
+    blocks: tuple[int, int] | None = None,
+    split: int | None = None,
+    at_end: bool = True,
+) -> np.ndarray:
+    kernel = family(target)[name]
+    batches, height, width, channels = x.shape
+    out_h, out_w = window.positions((height, width))
+    y = guarded(np.full((batches, out_h, out_w, channels), np.nan, np.float32), at_end)
+    rows = batches * out_h
+    block_rows, block_channels = blocks or (rows, channels)
+    more: tuple[Any, ...] = ()
+    if name == "depthwise_f32":
+        more = (*window.taps, *window.stride, *window.dilation)
+    run_kernel(
+        kernel, target, guarded(x, at_end), guarded(weights, at_end), guarded(bias, at_end), y,
+        low, high, height, width, channels, out_h, out_w, width * channels, out_w * channels,
+        *window.before, rows, block_rows, block_channels, *more,
+        units=-(-rows // block_rows) * -(-channels // block_channels), split=split,
+    )  # fmt: skip
+    return y
+
+
+def case(size: tuple[int, int], channels: int, taps: tuple[int, int], batches: int = 1) -> Arrays:
+    random = np.random.default_rng([*size, channels])
+    shapes = (batches, *size, channels), (*taps, channels), (channels,)
+    x, weights, bias = (random.standard_normal(s).astype(np.float32) for s in shapes)
+    return x, weights, bias
+
+
+def check(name: str, target: Target, window: Window, arrays: Arrays, **how: Any) -> None:
+    y = compute(name, target, *arrays, window, **how)
+    np.testing.assert_allclose(y, expected(*arrays, window, -1.5, 6.0), rtol=1e-5, atol=2e-5)
+
+
+NAMES = {1: "depthwise_3x3s1_f32", 2: "depthwise_3x3s2_f32"}
+
+
+@targets
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 9, 14])
+def test_3x3_with_same_padding(stride: int, height: int, width: int, target: Target) -> None:
+    arrays = case((height, width), 2 * target.lanes + 3, (3, 3))
+    check(NAMES[stride], target, same((height, width), 3, (stride, stride)), arrays)
+
+
+@targets
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("before", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("after", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("size", [(3, 3), (4, 5), (6, 8)])
+def test_3x3_with_explicit_padding(
+    stride: int, before: tuple[int, int], after: tuple[int, int], size: tuple[int, int],
+    target: Target,
+) -> None:  # fmt: skip
+    arrays = case(size, target.lanes, (3, 3))
+    window = Window((3, 3), (stride, stride), (1, 1), before, after)
+    check(NAMES[stride], target, window, arrays)
+
+
+@targets
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("at_end", [True, False])
+def test_every_number_of_channels(stride: int, at_end: bool, target: Target) -> None:
+    for channels in range(1, 2 * target.lanes + 2):
+        arrays = case((5, 6), channels, (3, 3))
+        check(NAMES[stride], target, same((5, 6), 3, (stride,) * 2), arrays, at_end=at_end)
+
+
+WINDOWS = [
+    Window((1, 1)),
+    Window((3, 3), (3, 3)),
+    Window((2, 4), (1, 2), (1, 1), (1, 2), (0, 1)),
+    Window((5, 5), (1, 1), (1, 1), (2, 2), (2, 2)),
+    Window((5, 5), (2, 2), (1, 1), (1, 2), (2, 2)),
+    Window((3, 3), (1, 1), (2, 2), (2, 2), (2, 2)),
+    Window((3, 3), (1, 1), (5, 4), (5, 4), (5, 4)),
+    Window((1, 7), (1, 1), (1, 1), (0, 3), (0, 3)),
+    Window((7, 1), (2, 1), (1, 1), (3, 0), (3, 0)),
+    Window((9, 9), (1, 1), (1, 1), (4, 4), (4, 4)),
+]
+
+
+@targets
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("size", [(7, 7), (8, 17), (9, 25)])
+def test_any_window(window: Window, size: tuple[int, int], target: Target) -> None:
+    arrays = case(size, target.lanes + 1, window.taps)
+    check("depthwise_f32", target, window, arrays)
+
+
+@targets
+def test_windows_that_miss_the_image_give_the_bias(target: Target) -> None:
+    window = Window((2, 2), (1, 1), (9, 9), (5, 5), (5, 5))
+    arrays = case((1, 2), 3, (2, 2))
+    check("depthwise_f32", target, window, arrays)
+
+
+@targets
+@pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
+def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None:
+    stride = 2 if "s2" in name else 1
+    channels = 4 * target.lanes + 5
+    arrays = case((9, 10), channels, (3, 3), batches=3)
+    window = same((9, 10), 3, (stride, stride))
+    whole = compute(name, target, *arrays, window)
+    for blocks, split in (
+        ((1, channels), 1),
+        ((2, target.lanes), 3),
+        ((4, 2 * target.lanes), 1),
+        ((100, target.lanes), None),
+    ):
+        again = compute(name, target, *arrays, window, blocks=blocks, split=split)
+        np.testing.assert_array_equal(again, whole)
+
+
+@targets
+@pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
+def test_what_is_no_number_stays_so_under_its_windows_only(name: str, target: Target) -> None:
+    x, weights, bias = case((6, 7), 3, (3, 3))
+    x[0, 0, 0, 0], x[0, 5, 6, 1] = np.nan, np.inf
+    stride = 2 if "s2" in name else 1
+    window = same((6, 7), 3, (stride, stride))
+    with np.errstate(invalid="ignore"):
+        wanted = expected(x, weights, bias, window, -1.5, 6.0)
+    # The reference counts padding as 0, and 0 * NaN as not a number: not so at these corners.
+    y = compute(name, target, x, weights, bias, window)
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=2e-5)

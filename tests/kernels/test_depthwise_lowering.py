@@ -1,0 +1,90 @@
+"""DEPTHWISE_CONV_2D on machine code means what it means in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lowered import lower, meaning, run_lowered
+
+from build import const
+
+PLAIN = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+random = np.random.default_rng(6)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def check(inputs: list[Any], options: dict[str, Any], threads: int = 1) -> None:
+    result = run_lowered("DEPTHWISE_CONV_2D", inputs, options, threads)
+    expected = meaning("DEPTHWISE_CONV_2D", inputs, options)
+    size = max(float(np.abs(expected).max(initial=0)), 1e-3)
+    np.testing.assert_allclose(result, expected, atol=1e-5 * size)
+
+
+def kernel_of(window: int, stride: int, padding: str = "SAME", **more: Any) -> str:
+    inputs = [normal(1, 9, 9, 8), const(normal(1, window, window, 8)), None]
+    options = {"padding": padding, "stride_h": stride, "stride_w": stride, **more}
+    lowering, *_ = lower("DEPTHWISE_CONV_2D", inputs, options)
+    assert lowering is not None
+    return lowering.steps[0].kernel
+
+
+@given(
+    image=st.tuples(st.integers(1, 3), *[st.integers(1, 12)] * 2),
+    window=st.tuples(*[st.integers(1, 5)] * 2),
+    stride=st.tuples(*[st.integers(1, 3)] * 2),
+    dilation=st.tuples(*[st.integers(1, 3)] * 2),
+    channels=st.integers(1, 40),
+    activation=st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"]),
+    threads=st.integers(1, 3),
+)
+def test_any_image_and_window(
+    image: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, int],
+    dilation: tuple[int, int], channels: int, activation: str, threads: int,
+) -> None:  # fmt: skip
+    inputs = [normal(*image, channels), const(normal(1, *window, channels)), normal(channels)]
+    options = {
+        "padding": "SAME", "stride_h": stride[0], "stride_w": stride[1],
+        "dilation_h_factor": dilation[0], "dilation_w_factor": dilation[1],
+        "fused_activation_function": activation,
+    }  # fmt: skip
+    check(inputs, options, threads)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(3, 3), (7, 7), (14, 14), (35, 60)])
+def test_windows_of_3x3(size: tuple[int, int], stride: int, padding: str) -> None:
+    inputs = [normal(1, *size, 72), const(normal(1, 3, 3, 72)), const(normal(72))]
+    options = {"padding": padding, "stride_h": stride, "stride_w": stride}
+    for threads in (1, 2, 16):
+        check(inputs, options, threads)
+
+
+def test_windows_of_3x3_have_kernels_of_their_own() -> None:
+    assert kernel_of(3, 1) == kernel_of(3, 1, "VALID") == "depthwise_3x3s1_f32"
+    assert kernel_of(3, 2) == kernel_of(3, 2, "VALID") == "depthwise_3x3s2_f32"
+    assert kernel_of(3, 3) == kernel_of(3, 1, dilation_h_factor=2) == "depthwise_f32"
+
+
+def test_several_outputs_for_a_channel_are_left_to_numpy() -> None:
+    inputs = [normal(1, 5, 5, 3), const(normal(1, 3, 3, 6)), None]
+    lowering, *_ = lower(
+        "DEPTHWISE_CONV_2D", inputs, {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    )
+    assert lowering is None
+
+
+def test_an_image_without_windows_takes_no_step() -> None:
+    inputs = [normal(0, 5, 5, 3), const(normal(1, 3, 3, 3)), None]
+    lowering, *_ = lower(
+        "DEPTHWISE_CONV_2D", inputs, {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    )
+    assert lowering is not None
+    assert lowering.steps == []
