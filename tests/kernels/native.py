@@ -1,4 +1,4 @@
-"""Run one kernel on arrays, in tests: compiled for this machine, with guard pages around."""
+"""Run one kernel on arrays, in tests: on this machine or an emulated one, guard pages around."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from emulated import argument_block, can_emulate, guest, run_ranges
 
 from martlet.kernels.compiler import compile_object
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.linker import link, read_object
-from martlet.kernels.targets import Target
+from martlet.kernels.targets import TARGETS, Target
 from martlet.runtime.executable import copy_code
 from martlet.runtime.image import host_targets
 
-__all__ = ["function", "guarded", "host_targets", "run_kernel"]
+__all__ = ["function", "guarded", "host_targets", "run_kernel", "targets"]
+
+
+def targets() -> list[Target]:
+    """The targets whose kernels can be run here, by this processor or by an emulator."""
+    native = host_targets()
+    return [t for t in TARGETS.values() if t in native or can_emulate(t)]
 
 
 @cache
@@ -51,14 +58,12 @@ def run_kernel(
     kernel: Kernel, target: Target, *arguments: Any, units: int, split: int | None = None
 ) -> None:
     """Run a kernel over its units, in one range, or in ranges of `split` units."""
-    block = np.zeros(max(len(arguments), 1), np.int64)
-    for i, argument in enumerate(arguments):
-        if isinstance(argument, np.ndarray):
-            block[i] = argument.ctypes.data
-        elif isinstance(argument, float):
-            block[i : i + 1].view(np.float32)[0] = argument
-        else:
-            block[i] = argument
+    ranges = [(i, min(i + (split or units), units)) for i in range(0, units, split or units or 1)]
+    if target not in host_targets():
+        there = guest(target)
+        run_ranges(there, there.function(kernel, target), arguments, ranges)
+        return
+    block = argument_block(arguments)
     call = function(kernel, target)
-    for first in range(0, units, split or max(units, 1)):
-        call(block.ctypes.data, first, min(first + (split or units), units))
+    for first, last in ranges:
+        call(block.ctypes.data, first, last)
