@@ -164,7 +164,7 @@ def _lay_out(
 
     def touch(i: int, position: int) -> None:
         i = roots.of(i)
-        first.setdefault(i, position)
+        first[i] = min(first.get(i, position), position)
         last[i] = max(last.get(i, position), position)
 
     wanted: set[int] = set()
