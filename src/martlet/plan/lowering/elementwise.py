@@ -95,7 +95,8 @@ def binary(lowering: Lowering) -> bool:
     addresses = []
     for i in (0, 1):
         row = call.value(i)
-        if row is None or strides[i] != (0, 1) or shape[1] >= SHORT_ROW:
+        repeats = strides[i] == (0, 1) and strides[1 - i] == (shape[1], 1)
+        if row is None or not repeats or shape[1] >= SHORT_ROW:
             addresses.append(lowering.input(i))
             continue
         times = -(-LONG_ROW // shape[1])
