@@ -53,8 +53,9 @@ def run_lowered(
         places: list[Any] = []
         for argument in native.arguments:
             if isinstance(argument, Ref):
-                arrays = {"tensor": tensors, "scratch": scratch, "data": lowering.constants}
-                places.append(arrays[argument.kind][argument.index].ctypes.data + argument.offset)
+                kinds: dict[str, Any] = {"tensor": tensors, "scratch": scratch}
+                kinds["data"] = lowering.constants
+                places.append(kinds[argument.kind][argument.index].ctypes.data + argument.offset)
             else:
                 places.append(argument)
         run_kernel(_kernel(native.kernel, TARGET), TARGET, *places, units=native.units)

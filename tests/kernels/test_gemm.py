@@ -90,7 +90,7 @@ def test_rows_of_c_lie_apart_and_nothing_is_written_between(target: Target, tile
 def test_sums_are_clamped_and_what_is_no_number_stays(target: Target, tile: Tile) -> None:
     a = np.array([[5], [-5], [0.5], [np.nan]], np.float32)
     c = product(target, tile, a, np.ones((3, 1), np.float32), np.zeros(3), clamp=(-1.0, 2.0))
-    np.testing.assert_array_equal(c.reshape(4, 3)[:, 0], np.float32([2, -1, 0.5, np.nan]))
+    np.testing.assert_array_equal(c.reshape(4, 3)[:, 0], np.array([2, -1, 0.5, np.nan], np.float32))
 
 
 def test_blocks_give_every_thread_work() -> None:
@@ -104,5 +104,5 @@ def test_panels_are_columns_padded_with_zeros() -> None:
     packed = pack(weights, 2)
     assert packed.tolist() == [[[1, 3], [2, 4]], [[5, 0], [6, 0]]]
     assert packed.ctypes.data % 64 == 0
-    assert padded(np.float32([1, 2, 3]), 3, 2).tolist() == [1, 2, 3, 0]
+    assert padded(np.ones(3, np.float32), 3, 2).tolist() == [1, 1, 1, 0]
     assert padded(None, 3, 2).tolist() == [0, 0, 0, 0]

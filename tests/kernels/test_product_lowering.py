@@ -80,10 +80,10 @@ def test_fused_activations(activation: str) -> None:
 
 
 def test_infinite_sums_become_the_largest_numbers() -> None:
-    x = np.float32([[np.inf], [-np.inf], [np.nan]])
+    x = np.array([[np.inf], [-np.inf], [np.nan]], np.float32)
     result = run_lowered("FULLY_CONNECTED", [x, const(np.ones((1, 1), np.float32))])
     largest = np.finfo(np.float32).max
-    np.testing.assert_array_equal(result, np.float32([[largest], [-largest], [np.nan]]))
+    np.testing.assert_array_equal(result, np.array([[largest], [-largest], [np.nan]]))
 
 
 def test_dense_layers_read_any_shape_as_rows() -> None:

@@ -117,9 +117,6 @@ def _gemm(tile: Tile) -> Callable[..., None]:
 
 
 def _conv(tile: Tile) -> Callable[..., None]:
-    # Windows of a tile in the lanes of a vector.
-    lanes = 1 << (tile.rows - 1).bit_length()
-
     def write(
         k: Builder, a: Pointer, b: Pointer, bias: Pointer, c: Pointer, count: Value, depth: Value,
         columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
@@ -128,41 +125,36 @@ def _conv(tile: Tile) -> Callable[..., None]:
         dilation_h: Value, dilation_w: Value, before_h: Value, before_w: Value, joined: Value,
         first: Value, last: Value,
     ) -> None:  # fmt: skip
-        def spread(value: Value) -> Value:
-            return k.broadcast(value.to(I32), lanes)
-
-        def quotient(value: Value, reciprocal: Value) -> Value:
-            """value // n, exactly: half of 1 / n is far more than a double's error."""
-            return ((value.to(F64) + 0.5) * reciprocal).to(I32)
-
         out = _Output(k, tile, bias, c, columns, ldc, low, high)
+        places = _Places(
+            k, tile.rows, out_height, out_width, stride_h, stride_w, before_h, before_w
+        )
+        lanes = places.lanes
+        spread = places.spread
         table = k.local(I64, MAX_RUNS * lanes)
-        per_row = k.broadcast(1.0 / out_width.to(F64), lanes)
-        per_image = k.broadcast(1.0 / out_height.to(F64), lanes)
         heights, widths = spread(height), spread(width)
         origin, nothing = k.broadcast(k.address(a), lanes), k.broadcast(k.address(zeros), lanes)
+        reach = spread((taps_w - 1) * dilation_w)
+        per_row, per_image = width * lda, height * width * lda
+        row_step, column_step = dilation_h * per_row, dilation_w * lda
         window = depth * taps_h * taps_w * out.width
 
         for unit in _units(k, out, count, block, group, first, last):
+            places.go_to(unit.start, unit.stop)
             for rows, indices in _tiles(k, tile, unit.start, unit.stop):
-                number = spread(indices[0]) + k.lane_numbers(I32, lanes)
-                number = k.minimum(number, spread(unit.stop - 1))
-                line = quotient(number, per_row)
-                image = quotient(line, per_image)
-                x = (number - line * spread(out_width)) * spread(stride_w) - spread(before_w)
-                y = (line - image * spread(out_height)) * spread(stride_h) - spread(before_h)
-                base = ((image * heights + y) * widths + x) * spread(lda)
-                reach = spread((taps_w - 1) * dilation_w)
+                if rows < tile.rows:
+                    places.go_to(indices[0], unit.stop)
+                image, y, x = places.now()
+                base = image * spread(per_image) + y * spread(per_row) + x * spread(lda)
                 inside = k.all_lanes((x >= 0) & (x + reach < widths)) & joined.differs(0)
                 taps = k.select(inside, k.constant(1, I64), taps_w)
                 length = k.select(inside, taps_w * depth, depth)
                 for v in k.range(0, taps_h):
-                    dy = spread(v * dilation_h)
-                    row_inside = (y + dy).below_unsigned(heights)
+                    row_inside = (y + spread(v * dilation_h)).below_unsigned(heights)
                     for h in k.range(0, taps):
-                        dx = spread(h * dilation_w)
-                        valid = row_inside & (inside | (x + dx).below_unsigned(widths))
-                        offset = base + (dy * widths + dx) * spread(lda)
+                        column_inside = (x + spread(h * dilation_w)).below_unsigned(widths)
+                        valid = row_inside & (inside | column_inside)
+                        offset = base + spread(v * row_step + h * column_step)
                         address = origin + (offset.to(I64) << 2)
                         k.store(table, (v * taps + h) * lanes, k.select(valid, address, nothing))
                 for panel in k.range(unit.first_panel, unit.last_panel):
@@ -172,8 +164,68 @@ def _conv(tile: Tile) -> Callable[..., None]:
                         at = b + (panel * window + run * length * out.width)
                         _accumulate(k, out, sums, pointers, at, length)
                     out.finish(panel, indices, sums)
+                if rows == tile.rows:
+                    places.advance()
 
     return write
+
+
+class _Places:
+    """Where the windows of a tile begin: image, row and column, in the lanes of vectors."""
+
+    def __init__(
+        self, k: Builder, rows: int, out_height: Value, out_width: Value, stride_h: Value,
+        stride_w: Value, before_h: Value, before_w: Value,
+    ) -> None:  # fmt: skip
+        self.k = k
+        self.lanes = 1 << (rows - 1).bit_length()
+        self.out_height, self.out_width = self.spread(out_height), self.spread(out_width)
+        self.stride_h, self.stride_w = self.spread(stride_h), self.spread(stride_w)
+        self.before_h, self.before_w = self.spread(before_h), self.spread(before_w)
+        self.per_row = k.broadcast(1.0 / out_width.to(F64), self.lanes)
+        self.per_image = k.broadcast(1.0 / out_height.to(F64), self.lanes)
+        # A tile further on: so many images, lines and places, and one more where those overflow.
+        lines = k.constant(rows, I64) // out_width
+        self.places_on = self.spread(rows - lines * out_width)
+        self.lines_on = self.spread(lines % out_height)
+        self.images_on = self.spread(lines // out_height)
+        self.image, self.line, self.place = (k.variable(k.zeros(I32, self.lanes)) for _ in "nhw")
+
+    def spread(self, value: Value) -> Value:
+        return self.k.broadcast(value.to(I32), self.lanes)
+
+    def go_to(self, start: Value, stop: Value) -> None:
+        """To the windows from `start` on; the last, stop - 1, stands for those behind it."""
+        number = self.spread(start) + self.k.lane_numbers(I32, self.lanes)
+        number = self.k.minimum(number, self.spread(stop - 1))
+        line = self._quotient(number, self.per_row)
+        image = self._quotient(line, self.per_image)
+        self.place.value = number - line * self.out_width
+        self.line.value = line - image * self.out_height
+        self.image.value = image
+
+    def _quotient(self, value: Value, reciprocal: Value) -> Value:
+        """value // n, exactly: half of 1 / n is far more than a double's error."""
+        return ((value.to(F64) + 0.5) * reciprocal).to(I32)
+
+    def advance(self) -> None:
+        """To the windows of the next tile."""
+        k, none = self.k, self.k.zeros(I32, self.lanes)
+        place = self.place.value + self.places_on
+        over = place >= self.out_width
+        self.place.value = place - k.select(over, self.out_width, none)
+        line = self.line.value + self.lines_on + over.to(I32)
+        over = line >= self.out_height
+        self.line.value = line - k.select(over, self.out_height, none)
+        self.image.value = self.image.value + self.images_on + over.to(I32)
+
+    def now(self) -> tuple[Value, Value, Value]:
+        """(image, row, column) of the first elements of the windows."""
+        return (
+            self.image.value,
+            self.line.value * self.stride_h - self.before_h,
+            self.place.value * self.stride_w - self.before_w,
+        )
 
 
 @dataclass

@@ -3,11 +3,17 @@
 In: the sizes of C = A · B (rows, columns, depth), the float32 in a vector, the number of threads.
 Out: a `Blocking`, whose numbers are arguments of the kernels in `kernels/gemm.py`.
 
-1. The tile is the one that needs the fewest multiply-adds with what it computes for nothing.
-2. A group is as many panels of B as fit in half of the second-level cache: a tile of A's rows
+1. The tile is the one that takes the least time for a step of the depth, what it computes for
+   nothing included.
+2. A group is as many panels of B as fit in a part of the second-level cache: a tile of A's rows
    meets them one after another, so A comes from the first level.
-3. A block is as many rows of A as fit in the other half, so they are still there for the next
-   group; but there are at least some units for each thread.
+3. A block is as many rows of A as fit in such a part, so they are still there for the next group.
+4. For several threads, units are halved until there are some for each: groups where B is the
+   larger matrix, else blocks.
+
+The depth is not cut. A panel of B that is larger than the cache comes from the next level, 64
+bytes for 12 multiply-adds of a 6x2 tile, which costs nothing measurable (49x512x4608 runs at the
+speed of 49x512x512).
 """
 
 from __future__ import annotations
@@ -19,9 +25,11 @@ import numpy as np
 from martlet.kernels.gemm import TILES, Tile
 from martlet.plan.arena import ALIGNMENT
 
-HALF_CACHE = 128 << 10
+CACHE_PART = 128 << 10
+FEWEST_TILES = 8  # in a block, for each of which a panel comes from beyond the cache
 UNITS_EACH = 6  # for a thread, at least, where there is work enough
 SMALLEST_UNIT = 1 << 18  # multiply-adds
+LATENCY = 6  # operations that must be under way at once
 
 
 @dataclass(frozen=True)
@@ -46,27 +54,41 @@ def blocking(
     tile = min(tiles or TILES[lanes], key=lambda t: _cost(t, rows, columns, lanes))
     width = tile.vectors * lanes
     panels = -(-columns // width)
-    group = min(panels, max(1, HALF_CACHE // (4 * depth * width)))
-    block = max(8, HALF_CACHE // (row_bytes or 4 * depth) // tile.rows) * tile.rows
+    group = min(panels, max(1, CACHE_PART // (4 * depth * width)))
+    fitting = max(FEWEST_TILES * tile.rows, CACHE_PART // (row_bytes or 4 * depth))
+    block = _even(rows, max(1, round(rows / fitting)), tile)
+    wanted = 1
     if threads > 1:
-        wanted = min(threads * UNITS_EACH, max(1, rows * columns * depth // SMALLEST_UNIT))
-        while -(-rows // block) * -(-panels // group) < wanted and block > tile.rows:
-            block = max(block // 2 // tile.rows, 1) * tile.rows
-        while -(-rows // block) * -(-panels // group) < wanted and group > 1:
+        wanted = min(threads * UNITS_EACH, rows * columns * depth // SMALLEST_UNIT)
+    while -(-rows // block) * -(-panels // group) < wanted:
+        if group > 1 and (columns > rows or block == tile.rows):
             group = -(-group // 2)
+        elif block > tile.rows:
+            block = _even(rows, 2 * -(-rows // block), tile)
+        else:
+            break
     return Blocking(tile, width, block, group, -(-rows // block) * -(-panels // group))
 
 
+def _even(rows: int, blocks: int, tile: Tile) -> int:
+    """The size of so many blocks that are about equal: whole tiles."""
+    return max(1, -(-rows // (blocks * tile.rows))) * tile.rows
+
+
 def _cost(tile: Tile, rows: int, columns: int, lanes: int) -> float:
-    """Vector operations for each step of the depth, those for nothing included."""
+    """Time for one step of the depth, in multiply-adds of vectors.
+
+    Loads count a little: those of A come from the first-level cache, those of B from further away.
+    """
+
+    def step(count: int) -> float:
+        return max(count * tile.vectors, LATENCY) + count / 8 + tile.vectors / 2
+
     whole, left = divmod(rows, tile.rows)
-    covered = whole * tile.rows + min((n for n in (tile.rows, *tile.fewer) if n >= left), default=0)
-    if not left:
-        covered = rows
-    panels = -(-columns // (tile.vectors * lanes))
-    # A step also loads the tile's vectors of B and elements of A.
-    loads = panels * (covered + -(-covered // tile.rows) * tile.vectors)
-    return panels * covered * tile.vectors + 0.25 * loads
+    cost = whole * step(tile.rows)
+    if left:
+        cost += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
+    return -(-columns // (tile.vectors * lanes)) * cost
 
 
 def pack(weights: np.ndarray, width: int) -> np.ndarray:
