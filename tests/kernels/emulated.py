@@ -272,6 +272,13 @@ def guest(target: Target) -> Guest:
     return running
 
 
+class Inside(NamedTuple):
+    """The address so many bytes behind an array's start, as an argument."""
+
+    array: np.ndarray
+    offset: int
+
+
 class Region(NamedTuple):
     """Bytes of this process that arrays of one call share."""
 
@@ -299,7 +306,8 @@ def run_ranges(
 
     Arrays among its arguments are brought there and back.
     """
-    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+    arguments = [Inside(a, 0) if isinstance(a, np.ndarray) else a for a in arguments]
+    arrays = [a.array for a in arguments if isinstance(a, Inside)]
     with ExitStack() as stack:
         places = {}
         for region in regions(arrays):
@@ -308,14 +316,14 @@ def run_ranges(
             places[region] = base + inset
             there.fill(base + inset, ctypes.string_at(region.start, region.stop - region.start))
 
-        def moved(array: np.ndarray) -> int:
+        def moved(array: np.ndarray, offset: int) -> int:
             start = array.ctypes.data
             for region, place in places.items():
                 if region.start <= start <= region.stop - array.nbytes:
-                    return place + start - region.start
+                    return place + start - region.start + offset
             raise AssertionError("an array without a region")
 
-        block = argument_block([moved(a) if isinstance(a, np.ndarray) else a for a in arguments])
+        block = argument_block([moved(*a) if isinstance(a, Inside) else a for a in arguments])
         blocks = stack.enter_context(there.memory(block.nbytes))
         there.fill(blocks, block.tobytes())
         for first, last in ranges:
@@ -332,6 +340,8 @@ def argument_block(arguments: Sequence[Any]) -> np.ndarray:
     for i, argument in enumerate(arguments):
         if isinstance(argument, np.ndarray):
             block[i] = argument.ctypes.data
+        elif isinstance(argument, Inside):
+            block[i] = argument.array.ctypes.data + argument.offset
         elif isinstance(argument, float):
             block[i : i + 1].view(np.float32)[0] = argument
         else:

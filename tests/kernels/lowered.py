@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from native import guarded, host_targets, run_kernel
+from native import Inside, guarded, host_targets, run_kernel
 
 from build import one_node, run_model
 from martlet.kernels.registry import kernels_of
@@ -55,7 +55,7 @@ def run_lowered(
             if isinstance(argument, Ref):
                 kinds: dict[str, Any] = {"tensor": tensors, "scratch": scratch}
                 kinds["data"] = lowering.constants
-                places.append(kinds[argument.kind][argument.index].ctypes.data + argument.offset)
+                places.append(Inside(kinds[argument.kind][argument.index], argument.offset))
             else:
                 places.append(argument)
         run_kernel(_kernel(native.kernel, TARGET), TARGET, *places, units=native.units)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from native import guarded, run_kernel
+from native import Inside, guarded, run_kernel
 
 from build import one_node, run_model
 from martlet.graph import Model
@@ -24,14 +24,16 @@ def _kernels(target: Target) -> dict[str, Kernel]:
     return {k.name: k for k in kernels_of(target) if isinstance(k, Kernel)}
 
 
-def lower(model: Model, arrays: Sequence[np.ndarray], threads: int = 1) -> Lowering | None:
+def lower(
+    model: Model, arrays: Sequence[np.ndarray], threads: int = 1, lanes: int = 8
+) -> Lowering | None:
     """What the model's only node becomes; None where it is left to NumPy."""
     graph = model.main
     specs = [
         Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
     ]
     (step,) = Session(model).plan(0, specs).steps
-    lowering = Lowering(step.call, lanes=8, threads=threads)
+    lowering = Lowering(step.call, lanes=lanes, threads=threads)
     function = lowering_of(step.call) if step.static else None
     return lowering if function is not None and function(lowering) else None
 
@@ -56,7 +58,7 @@ def compute(
     """
     model, arrays = one_node(op, inputs, options, **kwargs)
     expected = run_model(model, arrays)
-    lowering = lower(model, arrays)
+    lowering = lower(model, arrays, lanes=target.lanes)
     assert lowering is not None, f"{op} is not lowered"
     graph = model.main
     tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
@@ -75,7 +77,7 @@ def compute(
             assert isinstance(value, float) == (not argument.pointer and argument.type.is_float)
             address = isinstance(value, Ref)
             block.append(
-                places[value.kind][value.index].ctypes.data + value.offset if address else value
+                Inside(places[value.kind][value.index], value.offset) if address else value
             )
         run_kernel(kernel, target, *block, units=step.units, split=split)
     return [tensors[i] for i in graph.outputs], expected

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from emulated import argument_block, can_emulate, guest, run_ranges
+from emulated import Inside, argument_block, can_emulate, guest, run_ranges
 
 from martlet.kernels.compiler import compile_object
 from martlet.kernels.kernel import Kernel
@@ -17,7 +17,7 @@ from martlet.kernels.targets import TARGETS, Target
 from martlet.runtime.executable import copy_code
 from martlet.runtime.image import host_targets
 
-__all__ = ["function", "guarded", "host_targets", "run_kernel", "targets"]
+__all__ = ["Inside", "function", "guarded", "host_targets", "run_kernel", "targets"]
 
 
 def targets() -> list[Target]:
