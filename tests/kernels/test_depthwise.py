@@ -63,7 +63,7 @@ def expected(
             rows = slice(i * dh, i * dh + (out_h - 1) * sh + 1, sh)
             columns = slice(j * dw, j * dw + (out_w - 1) * sw + 1, sw)
             y += padded[:, rows, columns] * weights[i, j]
-    return np.clip(y, low, high)
+    return np.asarray(np.clip(y, low, high))
 
 
 def compute(
@@ -139,9 +139,12 @@ def test_3x3_with_explicit_padding(
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("at_end", [True, False])
 def test_every_number_of_channels(stride: int, at_end: bool, target: Target) -> None:
+    window = same((5, 6), 3, (stride,) * 2)
     for channels in range(1, 2 * target.lanes + 2):
         arrays = case((5, 6), channels, (3, 3))
-        check(NAMES[stride], target, same((5, 6), 3, (stride,) * 2), arrays, at_end=at_end)
+        check("depthwise_f32", target, window, arrays, at_end=at_end)
+        if channels >= target.lanes:
+            check(NAMES[stride], target, window, arrays, at_end=at_end)
 
 
 WINDOWS = [
@@ -194,12 +197,11 @@ def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None
 @targets
 @pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
 def test_what_is_no_number_stays_so_under_its_windows_only(name: str, target: Target) -> None:
-    x, weights, bias = case((6, 7), 3, (3, 3))
+    x, weights, bias = case((6, 7), target.lanes, (3, 3))
     x[0, 0, 0, 0], x[0, 5, 6, 1] = np.nan, np.inf
     stride = 2 if "s2" in name else 1
     window = same((6, 7), 3, (stride, stride))
     with np.errstate(invalid="ignore"):
         wanted = expected(x, weights, bias, window, -1.5, 6.0)
-    # The reference counts padding as 0, and 0 * NaN as not a number: not so at these corners.
     y = compute(name, target, x, weights, bias, window)
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=2e-5)

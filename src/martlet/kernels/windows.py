@@ -1,0 +1,178 @@
+"""Windows that move over NHWC images: the units of such kernels, and which taps meet the image.
+
+A unit is a block of output rows by a block of channels; blocks are numbered channels first. Rows
+count on over the images of a batch. A block goes vector by vector of channels. Where the
+channels do not fill the last vector, it starts earlier and computes some channels again; fewer
+channels than one vector has go under a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
+
+IMAGE = (
+    "height: i64", "width: i64", "channels: i64", "out_height: i64", "out_width: i64",
+    "x_row: i64", "y_row: i64", "pad_top: i64", "pad_left: i64",
+    "rows: i64", "block_rows: i64", "block_channels: i64",
+)  # fmt: skip
+"""Arguments for `Image`."""
+WINDOW = (
+    "taps_h: i64", "taps_w: i64", "stride_h: i64", "stride_w: i64",
+    "dilation_h: i64", "dilation_w: i64",
+)  # fmt: skip
+"""Arguments for `Window`."""
+COLUMNS = 6  # output columns at a time: independent sums hide the latency of multiply-add
+
+
+@dataclass
+class Image:
+    """Sizes in elements. x_row, y_row: from one row to the next. rows: of the whole batch."""
+
+    height: Value
+    width: Value
+    channels: Value
+    out_height: Value
+    out_width: Value
+    x_row: Value
+    y_row: Value
+    pad_top: Value
+    pad_left: Value
+    rows: Value
+    block_rows: Value
+    block_channels: Value
+
+    def vectors(
+        self,
+        k: Builder,
+        first: Value,
+        last: Value,
+        body: Callable[[Value, Value, Value, Value | None], None],
+        masked: bool = True,
+    ) -> None:
+        """`body(channel, first row, last row, mask)` for each vector of channels in the units.
+
+        masked: whether there may be fewer channels than one vector has.
+        """
+        across = (self.channels + self.block_channels - 1) // self.block_channels
+        for unit in k.range(first, last):
+            row = unit // across * self.block_rows
+            row_end = k.minimum(row + self.block_rows, self.rows)
+            start = unit % across * self.block_channels
+            end = k.minimum(start + self.block_channels, self.channels)
+            with k.when(self.channels >= k.lanes):
+                for c in k.range(start, end, k.lanes):
+                    body(k.minimum(c, self.channels - k.lanes), row, row_end, None)
+            if masked:
+                with k.when(self.channels < k.lanes):
+                    body(start, row, row_end, k.lane_numbers(I64) < self.channels)
+
+    def line(
+        self, x: Pointer, y: Pointer, row: Value, stride: Value | int, channel: Value
+    ) -> tuple[Value, Pointer, Pointer]:
+        """For an output row: the image row of tap 0 (maybe outside), its address, the row's own."""
+        top = row % self.out_height * stride - self.pad_top
+        source = x + ((row // self.out_height * self.height + top) * self.x_row + channel)
+        return top, source, y + (row * self.y_row + channel)
+
+
+@dataclass
+class Window:
+    """Taps, strides and dilations of a window."""
+
+    taps_h: Value
+    taps_w: Value
+    stride_h: Value
+    stride_w: Value
+    dilation_h: Value
+    dilation_w: Value
+
+
+def each_window(
+    k: Builder,
+    x: Pointer,
+    y: Pointer,
+    image: Image,
+    window: Window,
+    units: tuple[Value, Value],
+    channel: Callable[[Value, Value | None], Reduction],
+) -> None:
+    """Reduce every window: `COLUMNS` output columns at once where all their taps meet the image.
+
+    channel(c, mask) says how for the vector of channels that starts at c.
+    """
+    reach = (window.taps_w - 1) * window.dilation_w
+
+    def vector(c: Value, row: Value, row_end: Value, mask: Value | None) -> None:
+        reduction = channel(c, mask)
+        for output in k.range(row, row_end):
+            top, source, target = image.line(x, y, output, window.stride_h, c)
+            down = taps_inside(k, top, image.height, window.taps_h, window.dilation_h)
+            place = k.variable(k.constant(0, I64))
+            place.value = k.constant(0, I64)
+            with k.forever() as walking:
+                at = place.value
+                walking.leave_if(at >= image.out_width)
+                left = at * window.stride_w - image.pad_left
+                right = left + window.stride_w * (COLUMNS - 1) + reach
+                inside = (left >= 0) & (right < image.width) & (at + COLUMNS <= image.out_width)
+                with k.when(inside):
+                    along = k.constant(0, I64), window.taps_w
+                    columns(reduction, source, target, at, left, down, along, COLUMNS, mask)
+                    place.value = at + COLUMNS
+                with k.when(inside.equals(0)):
+                    along = taps_inside(k, left, image.width, window.taps_w, window.dilation_w)
+                    columns(reduction, source, target, at, left, down, along, 1, mask)
+                    place.value = at + 1
+
+    def columns(
+        reduction: Reduction, source: Pointer, target: Pointer, at: Value, left: Value,
+        down: tuple[Value, Value], along: tuple[Value, Value], count: int, mask: Value | None,
+    ) -> None:  # fmt: skip
+        totals: list[Variable] = [k.variable(reduction.start) for _ in range(count)]
+        for total in totals:
+            total.value = reduction.start
+        for i in k.range(*down):
+            for j in k.range(*along):
+                add = reduction.tap(i * window.taps_w + j)
+                place = (left + j * window.dilation_w) * image.channels
+                under = source + (i * window.dilation_h * image.x_row + place)
+                for n, total in enumerate(totals):
+                    value = k.load(under, window.stride_w * image.channels * n, mask)
+                    total.value = add(total.value, value)
+        finish = reduction.finish((down[1] - down[0]) * (along[1] - along[0]))
+        for n, total in enumerate(totals):
+            k.store(target, (at + n) * image.channels, finish(total.value), mask)
+
+    image.vectors(k, *units, vector)
+
+
+@dataclass
+class Reduction:
+    """How what lies under a window becomes one value.
+
+    start: the total before the first tap. tap(number): what adds a value to the total.
+    finish(count): makes the result of the total over so many taps.
+    """
+
+    start: Value
+    tap: Callable[[Value], Callable[[Value, Value], Value]]
+    finish: Callable[[Value], Callable[[Value], Value]]
+
+
+def taps_inside(
+    k: Builder, start: Value, size: Value, taps: Value, dilation: Value
+) -> tuple[Value, Value]:
+    """(first, end) of the taps that lie in the image, when tap 0 lies at `start`."""
+    zero = k.constant(0, I64)
+    before = k.maximum(dilation - 1 - start, zero) // dilation
+    end = k.maximum(size - start + dilation - 1, zero) // dilation
+    return before, k.minimum(end, taps)
+
+
+def clamp(k: Builder, value: Value, low: Value, high: Value) -> Value:
+    """Within [low, high]; what is not a number stays so."""
+    raised = k.maximum(k.as_value(low, value.type), value)
+    return k.minimum(k.as_value(high, value.type), raised)
