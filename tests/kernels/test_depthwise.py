@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from native import guarded, host_targets, run_kernel
+from native import guarded, run_kernel, targets
 
 from martlet.kernels.depthwise import kernels
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
 
-targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -112,7 +112,7 @@ def check(name: str, target: Target, window: Window, arrays: Arrays, **how: Any)
 NAMES = {1: "depthwise_3x3s1_f32", 2: "depthwise_3x3s2_f32"}
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("height", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 9, 14])
@@ -121,7 +121,7 @@ def test_3x3_with_same_padding(stride: int, height: int, width: int, target: Tar
     check(NAMES[stride], target, same((height, width), 3, (stride, stride)), arrays)
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("before", [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("after", [(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -135,7 +135,7 @@ def test_3x3_with_explicit_padding(
     check(NAMES[stride], target, window, arrays)
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("at_end", [True, False])
 def test_every_number_of_channels(stride: int, at_end: bool, target: Target) -> None:
@@ -161,7 +161,7 @@ WINDOWS = [
 ]
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("size", [(7, 7), (8, 17), (9, 25)])
 def test_any_window(window: Window, size: tuple[int, int], target: Target) -> None:
@@ -169,14 +169,14 @@ def test_any_window(window: Window, size: tuple[int, int], target: Target) -> No
     check("depthwise_f32", target, window, arrays)
 
 
-@targets
+@on_targets
 def test_windows_that_miss_the_image_give_the_bias(target: Target) -> None:
     window = Window((2, 2), (1, 1), (9, 9), (5, 5), (5, 5))
     arrays = case((1, 2), 3, (2, 2))
     check("depthwise_f32", target, window, arrays)
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
 def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None:
     stride = 2 if "s2" in name else 1
@@ -194,7 +194,7 @@ def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None
         np.testing.assert_array_equal(again, whole)
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
 def test_what_is_no_number_stays_so_under_its_windows_only(name: str, target: Target) -> None:
     x, weights, bias = case((6, 7), target.lanes, (3, 3))

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native import host_targets, run_kernel
+from native import run_kernel, targets
 
 from martlet.kernels import math as vector_math
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
 
+on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 BOUNDS: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda x: math.exp(x) if x < 709 else math.inf, 2),
     "tanh": (math.tanh, 4),
@@ -64,7 +65,7 @@ def exact(name: str, x: np.ndarray) -> np.ndarray:
     return np.array([function(float(v)) for v in x])
 
 
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@on_targets
 @pytest.mark.parametrize("name", BOUNDS)
 def test_errors_stay_below_the_stated_bound(name: str, target: Target) -> None:
     x = samples()
@@ -79,7 +80,7 @@ def test_errors_stay_below_the_stated_bound(name: str, target: Target) -> None:
     assert errors.max() <= BOUNDS[name][1]
 
 
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@on_targets
 @pytest.mark.parametrize("name", BOUNDS)
 def test_results_too_small_for_a_normal_number_are_off_by_less_than_the_least(
     name: str, target: Target
@@ -92,7 +93,7 @@ def test_results_too_small_for_a_normal_number_are_off_by_less_than_the_least(
     assert np.all(np.abs(found - expected[small]) <= 2.0**-126)
 
 
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@on_targets
 @pytest.mark.parametrize(
     ("name", "at_minus_infinity", "at_zero", "at_infinity"),
     [
@@ -111,14 +112,14 @@ def test_ends_of_the_line(
     np.testing.assert_array_equal(computed(name, target, x), expected)
 
 
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@on_targets
 def test_odd_functions_keep_the_sign_of_zero(target: Target) -> None:
     x = np.array([0.0, -0.0], np.float32)
     for name in ("tanh", "erf"):
         assert np.signbit(computed(name, target, x)).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@on_targets
 @pytest.mark.parametrize("name", LIMITED)
 def test_errors_stay_below_the_stated_bound_up_to_a_limit(name: str, target: Target) -> None:
     function, limit = LIMITED[name]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lowered_node import compute, lower
-from native import host_targets
+from native import targets
 
 from build import const, one_node
 from martlet.kernels.targets import Target
 
-targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
 random = np.random.default_rng(7)
 
@@ -40,7 +40,7 @@ def check(
     return found
 
 
-@targets
+@on_targets
 @pools
 @given(
     image=st.tuples(st.integers(1, 2), *[st.integers(1, 15)] * 2, st.integers(1, 40)),
@@ -57,13 +57,13 @@ def test_any_image_and_window(
     )
 
 
-@targets
+@on_targets
 @pools
 def test_windows_inside_the_image(op: str, target: Target) -> None:
     check(target, op, [normal(1, 9, 20, 35)], options((3, 3), (2, 2), "VALID"))
 
 
-@targets
+@on_targets
 @pools
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_splits_give_the_same_bits(op: str, split: int, target: Target) -> None:
@@ -72,7 +72,7 @@ def test_splits_give_the_same_bits(op: str, split: int, target: Target) -> None:
     np.testing.assert_array_equal(check(target, op, [x], options((3, 3)), split), whole)
 
 
-@targets
+@on_targets
 def test_the_maximum_passes_over_what_is_no_number(target: Target) -> None:
     x = normal(1, 4, 9, 9)
     x[0, :2, :3] = np.nan
@@ -80,7 +80,7 @@ def test_the_maximum_passes_over_what_is_no_number(target: Target) -> None:
     check(target, "MAX_POOL_2D", [x], options((2, 2), (2, 2)))
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("keep_dims", [False, True])
 @pytest.mark.parametrize("shape", [(1, 7, 7, 64), (2, 3, 5, 33), (1, 1, 1, 1), (1, 70, 9, 130)])
 @pytest.mark.parametrize("axes", [[1, 2], [-2, 1], [2, 1, 1]])
@@ -91,14 +91,14 @@ def test_mean_over_the_image(
     check(target, "MEAN", inputs, {"keep_dims": keep_dims})
 
 
-@targets
+@on_targets
 def test_the_mean_of_many_pixels_is_exact(target: Target) -> None:
     x = np.full((1, 300, 300, 3), 0.1, np.float32)
     (found,), _ = compute(target, "MEAN", [x, const(np.array([1, 2], np.int32))], {})
     np.testing.assert_allclose(found, np.full((1, 3), 0.1), rtol=2e-6)
 
 
-@targets
+@on_targets
 def test_an_average_over_the_whole_image_is_a_mean(target: Target) -> None:
     inputs, opts = [normal(2, 7, 8, 40)], options((7, 8), (1, 1), "VALID")
     lowering = lower(*one_node("AVERAGE_POOL_2D", inputs, opts))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from lowered_node import compute
-from native import host_targets
+from native import targets
 
 from martlet.kernels.targets import Target
 
-targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 both = pytest.mark.parametrize("op", ["SOFTMAX", "LOG_SOFTMAX"])
 random = np.random.default_rng(8)
 
@@ -22,39 +22,39 @@ def check(target: Target, op: str, x: Any, split: int | None = None, **options: 
     return found
 
 
-@targets
+@on_targets
 @both
 def test_every_length_of_a_row(op: str, target: Target) -> None:
     for length in range(1, 2 * target.lanes + 2):
         check(target, op, random.standard_normal((3, length)) * 5)
 
 
-@targets
+@on_targets
 @both
 @pytest.mark.parametrize("shape", [(1, 1001), (5,), (2, 3, 4, 17), (7, 1), (0, 5), (5, 0)])
 def test_any_shape(op: str, shape: tuple[int, ...], target: Target) -> None:
     check(target, op, random.standard_normal(shape))
 
 
-@targets
+@on_targets
 @pytest.mark.parametrize("beta", [0.0, 0.5, 3.0])
 def test_beta_scales_the_exponent(beta: float, target: Target) -> None:
     check(target, "SOFTMAX", random.standard_normal((4, 21)), beta=beta)
 
 
-@targets
+@on_targets
 def test_rows_add_up_to_one(target: Target) -> None:
     y = check(target, "SOFTMAX", random.standard_normal((9, 77)) * 30)
     np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-6)
 
 
-@targets
+@on_targets
 @both
 def test_large_values_do_not_overflow(op: str, target: Target) -> None:
     check(target, op, [[1e30, 1e30, -1e30], [-3e38, -3e38, -3e38], [90, 0, -90]])
 
 
-@targets
+@on_targets
 @both
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 3, 12])
@@ -68,7 +68,7 @@ def test_what_is_no_number_and_what_is_infinite(
     check(target, op, np.full((2, 13), special))
 
 
-@targets
+@on_targets
 @both
 def test_splits_give_the_same_bits(op: str, target: Target) -> None:
     x = random.standard_normal((10, 45))
