@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ TARGET = host_targets()[0]
 
 
 def lower(
-    op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = None, threads: int = 1
+    op: str,
+    inputs: Sequence[Any],
+    options: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    target: Target = TARGET,
 ) -> tuple[Lowering | None, Step, list[np.ndarray]]:
     """(the lowering or None if it declines, the node's step, arrays of its inputs)."""
     model, arrays = one_node(op, inputs, options)
@@ -31,15 +36,19 @@ def lower(
     (step,) = Session(model, reference=True).plan(0, specs).steps
     function = lowering_of(step.call)
     assert function is not None
-    lowering = Lowering(step.call, TARGET.lanes, threads)
+    lowering = Lowering(step.call, target.lanes, threads)
     return (lowering if function(lowering) else None), step, arrays
 
 
 def run_lowered(
-    op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = None, threads: int = 1
+    op: str,
+    inputs: Sequence[Any],
+    options: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    target: Target = TARGET,
 ) -> np.ndarray:
     """The node's output by its native steps; tensors and scratch lie between guard pages."""
-    lowering, step, arrays = lower(op, inputs, options, threads)
+    lowering, step, arrays = lower(op, inputs, options, threads, target)
     assert lowering is not None
     call: Call = step.call
     tensors = {
@@ -58,7 +67,7 @@ def run_lowered(
                 places.append(Inside(kinds[argument.kind][argument.index], argument.offset))
             else:
                 places.append(argument)
-        run_kernel(_kernel(native.kernel, TARGET), TARGET, *places, units=native.units)
+        run_kernel(_kernels(target)[native.kernel], target, *places, units=native.units)
     return tensors[step.outputs[0]]
 
 
@@ -69,10 +78,6 @@ def meaning(op: str, inputs: Sequence[Any], options: Mapping[str, Any] | None = 
     return result
 
 
-_KERNELS: dict[str, Any] = {}
-
-
-def _kernel(name: str, target: Target) -> Any:
-    if not _KERNELS:
-        _KERNELS.update({kernel.name: kernel for kernel in kernels_of(target)})
-    return _KERNELS[name]
+@cache
+def _kernels(target: Target) -> dict[str, Any]:
+    return {kernel.name: kernel for kernel in kernels_of(target)}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native import guarded, host_targets, run_kernel
+from native import guarded, run_kernel, targets
 
 from martlet.kernels import gemm
 from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import blocking, pack, padded
 
-CASES = [(target, tile) for target in host_targets() for tile in TILES[target.lanes]]
-KERNELS = {t.name: {k.name: k for k in gemm.kernels(t)} for t in host_targets()}
+CASES = [(target, tile) for target in targets() for tile in TILES[target.lanes]]
+KERNELS = {t.name: {k.name: k for k in gemm.kernels(t)} for t in targets()}
 INFINITE = (-float("inf"), float("inf"))
 each_tile = pytest.mark.parametrize(
     ("target", "tile"), CASES, ids=[f"{target.name}-{tile.name}" for target, tile in CASES]

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowered import lower, meaning, run_lowered
+from lowered import TARGET, lower, meaning, run_lowered
+from native import targets
 
 from build import const
+from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.targets import Target
+from martlet.plan.lowering import convolution
 
 random = np.random.default_rng(5)
 
@@ -23,20 +27,23 @@ def options(padding: str = "SAME", stride: int = 1, **more: Any) -> dict[str, An
     return {"padding": padding, "stride_h": stride, "stride_w": stride, **more}
 
 
-def check(op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1) -> None:
-    result = run_lowered(op, inputs, opts, threads)
+def check(
+    op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1, target: Target = TARGET
+) -> None:
+    result = run_lowered(op, inputs, opts, threads, target)
     expected = meaning(op, inputs, opts)
     assert result.shape == expected.shape
     size = max(float(np.abs(expected).max(initial=0)), 1e-3)
     np.testing.assert_allclose(result, expected, atol=1e-5 * size)
 
 
+@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 @pytest.mark.parametrize("channels", [1, 3, 8, 24, 33])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_windows_of_3x3(padding: str, stride: int, channels: int) -> None:
+def test_windows_of_3x3(padding: str, stride: int, channels: int, target: Target) -> None:
     inputs = [normal(2, 11, 13, channels), const(normal(17, 3, 3, channels)), const(normal(17))]
-    check("CONV_2D", inputs, options(padding, stride))
+    check("CONV_2D", inputs, options(padding, stride), target=target)
 
 
 @given(
@@ -58,6 +65,29 @@ def test_windows_of_any_size_stride_and_dilation(
         "dilation_h_factor": dilation[0], "dilation_w_factor": dilation[1],
     }  # fmt: skip
     check("CONV_2D", inputs, opts, threads)
+
+
+@pytest.mark.parametrize(
+    ("target", "tile"),
+    [(t, tile) for t in targets() for tile in TILES[t.lanes] if tile.rows > 1],
+    ids=lambda item: item.name,
+)
+def test_every_tile_and_every_remainder(
+    target: Target, tile: Tile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "TILES", {target.lanes: (tile,)})
+    width = tile.vectors * target.lanes
+    for places in range(1, 2 * tile.rows + 2):
+        weights = const(normal(width + places % width, 2, 3, 2))
+        check("CONV_2D", [normal(1, 3, places, 2), weights, None], options(), target=target)
+
+
+def test_a_window_as_large_as_the_image_is_a_matrix_product() -> None:
+    inputs = [normal(3, 20, 20, 2), const(normal(5, 20, 20, 2)), const(normal(5))]
+    lowering, *_ = lower("CONV_2D", inputs, options("VALID"))
+    assert lowering is not None
+    assert lowering.steps[0].kernel.startswith("gemm_f32")
+    check("CONV_2D", inputs, options("VALID"))
 
 
 def test_windows_of_1x1_are_a_matrix_product() -> None:

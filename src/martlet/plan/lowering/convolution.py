@@ -1,7 +1,8 @@
 """CONV_2D in float32 with constant weights, as a matrix product (`kernels/gemm.py`).
 
-A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels. Any other
-window is gathered on the way into the product. Convolutions in groups stay with NumPy.
+A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels. A window as
+large as the image has one place: a row for each image. Any other is gathered on the way into the
+product. Convolutions in groups stay with NumPy.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ def conv_2d(lowering: Lowering) -> bool:
     windows = batches * axes[0].positions * axes[1].positions
     if windows == 0:
         return True
-    plain = all(axis.taps == axis.stride == 1 for axis in axes)
     matrix = weights.reshape(channels, -1)
-    if plain:
+    plain = all(axis.taps == axis.stride == 1 for axis in axes)
+    whole = all(axis.positions == 1 and axis.taps == axis.size for axis in axes)
+    if plain or whole:
+        depth = matrix.shape[1]
         plan = blocking(windows, channels, depth, lowering.lanes, lowering.threads)
     elif _fits(lowering, axes, depth, windows):
         tiles = tuple(tile for tile in TILES[lowering.lanes] if tile.rows > 1)
@@ -51,7 +54,7 @@ def conv_2d(lowering: Lowering) -> bool:
         lowering.data(padded(lowering.call.value(2), channels, plan.width)), lowering.output(),
         windows, depth, channels, depth, channels, plan.block, plan.group, *interval,
     ]  # fmt: skip
-    if plain:
+    if plain or whole:
         lowering.step(f"gemm_f32_{plan.tile.name}", *arguments, units=plan.units, grain=1)
         return True
     geometry = [
