@@ -37,7 +37,10 @@ def conv_2d(lowering: Lowering) -> bool:
         return True
     matrix = weights.reshape(channels, -1)
     plain = all(axis.taps == axis.stride == 1 for axis in axes)
-    whole = all(axis.positions == 1 and axis.taps == axis.size for axis in axes)
+    whole = all(
+        axis.positions == 1 and axis.taps == axis.size and (axis.dilation == 1 or axis.taps == 1)
+        for axis in axes
+    )
     if plain or whole:
         depth = matrix.shape[1]
         plan = blocking(windows, channels, depth, lowering.lanes, lowering.threads)
