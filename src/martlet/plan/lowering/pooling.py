@@ -12,10 +12,9 @@ from martlet.ops.operator import Call
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
 from martlet.plan.lowering.dense import clamp_of
-from martlet.plan.lowering.windows import image_arguments, window_arguments
+from martlet.plan.lowering.windows import CACHE_LINE, image_arguments, window_arguments
 
 KERNELS = {"MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32"}
-CACHE_LINE = 16  # elements
 
 
 @lowers("MAX_POOL_2D", "AVERAGE_POOL_2D")
