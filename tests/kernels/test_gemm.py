@@ -25,14 +25,15 @@ def product(
     ldc: int | None = None, split: int | None = None, at_end: bool = True,
 ) -> np.ndarray:  # fmt: skip
     """a · weightsᵀ + bias by the kernel of a tile, matrices between guard pages."""
-    (rows, depth), columns, width = a.shape, len(weights), tile.vectors * target.lanes
+    (rows, depth), columns, width = a.shape, len(weights), tile.width(target.lanes)
     kernel = KERNELS[target.name][f"gemm_f32_{tile.name}"]
     ldc = ldc or columns
     c = guarded(np.full(max(rows - 1, 0) * ldc + columns * bool(rows), -77, np.float32), at_end)
     panels = (columns + width - 1) // width
     units = -(-rows // block) * -(-panels // group)
     run_kernel(
-        kernel, target, guarded(a, at_end), pack(weights, width), padded(bias, columns, width), c,
+        kernel, target, guarded(a, at_end), pack(weights, tile, target.lanes),
+        padded(bias, columns, width), c,
         rows, depth, columns, depth, ldc, block, group, *clamp, units=units, split=split,
     )  # fmt: skip
     return c
@@ -48,10 +49,10 @@ def operands(rows: int, columns: int, depth: int) -> tuple[np.ndarray, np.ndarra
 
 @each_tile
 def test_every_remainder_of_rows_and_columns(target: Target, tile: Tile) -> None:
-    width = tile.vectors * target.lanes
-    edges = {1, target.lanes - 1, target.lanes, width - 1, width, width + 1, 2 * width + 3}
+    width = tile.width(target.lanes)
+    edges = {1, width - target.lanes, width - 1, width, width + 1, 2 * width + 3}
     for rows in range(2 * tile.rows + 2):
-        for columns in sorted(edges - {0}):
+        for columns in sorted(n for n in edges if n > 0):
             a, weights, bias = operands(rows, columns, 5)
             c = product(target, tile, a, weights, bias)
             np.testing.assert_array_equal(c.reshape(rows, columns), a @ weights.T + bias)
@@ -101,8 +102,10 @@ def test_blocks_give_every_thread_work() -> None:
 
 def test_panels_are_columns_padded_with_zeros() -> None:
     weights = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
-    packed = pack(weights, 2)
+    packed = pack(weights, Tile(6, 2, ()), 1)
     assert packed.tolist() == [[[1, 3], [2, 4]], [[5, 0], [6, 0]]]
     assert packed.ctypes.data % 64 == 0
+    dots = pack(weights, Tile(6, 2, (), dots=True), 8)
+    assert dots.tolist() == [[[1, 2], [3, 4]], [[5, 6], [0, 0]]]
     assert padded(np.ones(3, np.float32), 3, 2).tolist() == [1, 1, 1, 0]
     assert padded(None, 3, 2).tolist() == [0, 0, 0, 0]

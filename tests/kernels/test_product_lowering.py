@@ -76,7 +76,7 @@ def test_every_tile_and_every_remainder(
     target: Target, tile: Tile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convolution, "TILES", {target.lanes: (tile,)})
-    width = tile.vectors * target.lanes
+    width = tile.width(target.lanes)
     for places in range(1, 2 * tile.rows + 2):
         weights = const(normal(width + places % width, 2, 3, 2))
         check("CONV_2D", [normal(1, 3, places, 2), weights, None], options(), target=target)

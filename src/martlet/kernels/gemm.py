@@ -6,24 +6,31 @@ Out: rows of C, `ldc` elements apart.
 
 A tile of `rows` x `vectors` sums stays in registers while k runs over the depth: a step loads the
 vectors of B at k, and broadcasts one element of each row of A to multiply them with. Every sum
-starts from the bias and takes its products in the order of k, so results do not depend on tiles,
-blocks or threads. Rows that are left over go through tiles of fewer rows; such a tile may name
+starts from the bias and takes its products in the order of k, so results do not depend on blocks
+or threads.
+
+Where B has less columns than a vector has lanes, tiles of dot products do better: their steps are
+vectors along the depth, of rows of A and of columns of B, and the lanes of a sum are added up at
+the end. Their panels are [panels][columns][depth].
+
+Rows that are left over go through tiles of fewer rows; such a tile may name
 the last row more than once, and then computes and stores the same twice.
 
 A work unit is a block of `block` rows times a group of `group` panels; units that share a block
 follow one another.
 
-- `gemm_f32_RxV`: the rows of A are those of a matrix.
-- `conv_f32_RxV`: the rows of A are the windows of a convolution, and are never made. For each tile
-  the addresses of its runs are worked out, on the stack: a run is what a row of the window covers
-  (all its taps and their channels, where the window is not dilated and lies inside the image), or
-  else one tap. Runs outside the image read zeros.
+- `gemm_f32_RxV`, and `gemm_f32_RxN_dot`: the rows of A are those of a matrix.
+- `conv_f32_RxV`, and `conv_f32_RxN_dot`: the rows of A are the windows of a convolution, and are
+  never made. For each tile the addresses of its runs are worked out, on the stack: a run is what a
+  row of the window covers (all its taps and their channels, where the window is not dilated and
+  lies inside the image), or else one tap. Runs outside the image read zeros.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
@@ -42,26 +49,38 @@ from martlet.kernels.targets import Target
 
 @dataclass(frozen=True)
 class Tile:
-    """Sums in registers. fewer: rows of the tiles for what is left over, rows - 1 down to 1."""
+    """Sums in registers: rows times vectors, or columns in a tile of dot products.
+
+    fewer: rows of the tiles for what is left over, rows - 1 down to 1.
+    """
 
     rows: int
     vectors: int
     fewer: tuple[int, ...]
+    dots: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.rows}x{self.vectors}"
+        return f"{self.rows}x{self.vectors}{'_dot' * self.dots}"
+
+    def width(self, lanes: int) -> int:
+        """Columns of a panel."""
+        return self.vectors * (1 if self.dots else lanes)
 
 
+_DOTS = (
+    Tile(8, 1, (7, 4, 2, 1), dots=True), Tile(4, 2, (3, 2, 1), dots=True),
+    Tile(2, 4, (1,), dots=True),
+)  # fmt: skip
 # By the float32 in a vector of the target. `rows * vectors + vectors + 1` registers are needed.
 TILES = {
     4: (
         Tile(8, 2, (7, 4, 2, 1)), Tile(6, 3, (5, 4, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
-        Tile(1, 8, ()),
+        Tile(1, 8, ()), *_DOTS,
     ),
     8: (
         Tile(6, 2, (5, 4, 2, 1)), Tile(4, 3, (3, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
-        Tile(1, 8, ()),
+        Tile(1, 8, ()), *_DOTS,
     ),
     16: (
         Tile(14, 2, (13, 10, 7, 4, 2, 1)), Tile(8, 3, (7, 4, 2, 1)), Tile(6, 4, (5, 4, 2, 1)),
@@ -104,13 +123,13 @@ def _gemm(tile: Tile) -> Callable[..., None]:
         columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
         high: Value, first: Value, last: Value,
     ) -> None:  # fmt: skip
-        out = _Output(k, tile, bias, c, columns, ldc, low, high)
+        out = _sums(k, tile, b, bias, c, depth, columns, ldc, low, high)
         for unit in _units(k, out, count, block, group, first, last):
             for rows, indices in _tiles(k, tile, unit.start, unit.stop):
                 pointers = [a + i * lda for i in indices]
                 for panel in k.range(unit.first_panel, unit.last_panel):
                     sums = out.start(panel, rows)
-                    _accumulate(k, out, sums, pointers, b + panel * (depth * out.width), depth)
+                    out.add(sums, pointers, panel, k.constant(0, I64), depth)
                     out.finish(panel, indices, sums)
 
     return write
@@ -125,7 +144,8 @@ def _conv(tile: Tile) -> Callable[..., None]:
         dilation_h: Value, dilation_w: Value, before_h: Value, before_w: Value, joined: Value,
         first: Value, last: Value,
     ) -> None:  # fmt: skip
-        out = _Output(k, tile, bias, c, columns, ldc, low, high)
+        window = depth * taps_h * taps_w
+        out = _sums(k, tile, b, bias, c, window, columns, ldc, low, high)
         places = _Places(
             k, tile.rows, out_height, out_width, stride_h, stride_w, before_h, before_w
         )
@@ -137,7 +157,6 @@ def _conv(tile: Tile) -> Callable[..., None]:
         reach = spread((taps_w - 1) * dilation_w)
         per_row, per_image = width * lda, height * width * lda
         row_step, column_step = dilation_h * per_row, dilation_w * lda
-        window = depth * taps_h * taps_w * out.width
 
         for unit in _units(k, out, count, block, group, first, last):
             places.go_to(unit.start, unit.stop)
@@ -161,8 +180,7 @@ def _conv(tile: Tile) -> Callable[..., None]:
                     sums = out.start(panel, rows)
                     for run in k.range(0, taps_h * taps):
                         pointers = [k.pointer_at(table, run * lanes + i, F32) for i in range(rows)]
-                        at = b + (panel * window + run * length * out.width)
-                        _accumulate(k, out, sums, pointers, at, length)
+                        out.add(sums, pointers, panel, run * length, length)
                     out.finish(panel, indices, sums)
                 if rows == tile.rows:
                     places.advance()
@@ -239,7 +257,7 @@ class _Unit:
 
 
 def _units(
-    k: Builder, out: _Output, count: Value, block: Value, group: Value, first: Value, last: Value
+    k: Builder, out: _Sums, count: Value, block: Value, group: Value, first: Value, last: Value
 ) -> Iterator[_Unit]:
     panels = (out.columns + (out.width - 1)) // out.width
     groups = (panels + group - 1) // group
@@ -259,56 +277,57 @@ def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[
             yield rows, [whole] + [k.minimum(whole + i, stop - 1) for i in range(1, rows)]
 
 
-def _accumulate(
-    k: Builder,
-    out: _Output,
-    sums: list[list[Variable]],
-    pointers: list[Pointer],
-    b: Pointer,
-    length: Value,
-) -> None:
-    """Add the products of `length` elements of each row with as many steps of a panel."""
-    for i in k.range(0, length):
-        columns = [k.load(b, i * out.width + j * k.lanes) for j in range(out.tile.vectors)]
-        for pointer, row in zip(pointers, sums, strict=True):
-            factor = k.broadcast(k.scalar(pointer, i))
-            for column, total in zip(columns, row, strict=True):
-                total.value = k.fma(factor, column, total.value)
-
-
-class _Output:
-    """Where sums start and where they go."""
+class _Sums:
+    """The sums of a tile: where they start, what they take, where they go."""
 
     def __init__(
-        self, k: Builder, tile: Tile, bias: Pointer, c: Pointer, columns: Value, ldc: Value,
-        low: Value, high: Value,
+        self, k: Builder, tile: Tile, b: Pointer, bias: Pointer, c: Pointer, depth: Value,
+        columns: Value, ldc: Value, low: Value, high: Value,
     ) -> None:  # fmt: skip
         self.k = k
         self.tile = tile
-        self.width = tile.vectors * k.lanes
-        self.bias = bias
-        self.c = c
-        self.columns = columns
-        self.ldc = ldc
-        self.low, self.high = k.broadcast(low), k.broadcast(high)
+        self.width = tile.width(k.lanes)
+        self.b, self.bias, self.c = b, bias, c
+        self.depth, self.columns, self.ldc = depth, columns, ldc
+        self.low, self.high = low, high
+
+    def clamp(self, total: Value) -> Value:
+        """Within the interval; NaNs stay."""
+        k = self.k
+        low, high = (k.broadcast(v, total.type.lanes) for v in (self.low, self.high))
+        return k.minimum(high, k.maximum(low, total))
+
+
+class _VectorSums(_Sums):
+    """Each sum a vector of columns."""
 
     def start(self, panel: Value, rows: int) -> list[list[Variable]]:
-        """The sums of a tile, at the bias."""
         k = self.k
         at = self.bias + panel * self.width
         biases = [k.load(at, j * k.lanes) for j in range(self.tile.vectors)]
         return [[k.variable(value) for value in biases] for _ in range(rows)]
 
+    def add(
+        self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
+        length: Value,
+    ) -> None:  # fmt: skip
+        """Add the products of `length` elements of each row with as many steps of a panel."""
+        k = self.k
+        b = self.b + (panel * self.depth + step) * self.width
+        for i in k.range(0, length):
+            columns = [k.load(b, i * self.width + j * k.lanes) for j in range(self.tile.vectors)]
+            for pointer, row in zip(pointers, sums, strict=True):
+                factor = k.broadcast(k.scalar(pointer, i))
+                for column, total in zip(columns, row, strict=True):
+                    total.value = k.fma(factor, column, total.value)
+
     def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
-        """Clamp and store the sums of a tile; NaNs stay."""
+        """Clamp and store."""
         k = self.k
         column = panel * self.width
         left = self.columns - column
         places = [self.c + (i * self.ldc + column) for i in indices]
-        values = [
-            [k.minimum(self.high, k.maximum(self.low, total.value)) for total in row]
-            for row in sums
-        ]
+        values = [[self.clamp(total.value) for total in row] for row in sums]
         for j in range(self.tile.vectors):
             with k.when(left >= (j + 1) * k.lanes):
                 for place, row in zip(places, values, strict=True):
@@ -317,3 +336,42 @@ class _Output:
                 mask = k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
                 for place, row in zip(places, values, strict=True):
                     k.store(place, j * k.lanes, row[j], mask)
+
+
+class _DotSums(_Sums):
+    """Each sum a column, its lanes the parts of a dot product."""
+
+    def start(self, panel: Value, rows: int) -> list[list[Variable]]:
+        k = self.k
+        return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in range(rows)]
+
+    def add(
+        self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
+        length: Value,
+    ) -> None:  # fmt: skip
+        """Add the products of `length` elements of each row and of each column."""
+        k = self.k
+        columns = [
+            self.b + ((panel * self.width + j) * self.depth + step) for j in range(self.width)
+        ]
+        for i, mask in k.vectors(0, length):
+            factors = [k.load(column, i, mask) for column in columns]
+            for pointer, row in zip(pointers, sums, strict=True):
+                element = k.load(pointer, i, mask)
+                for factor, total in zip(factors, row, strict=True):
+                    total.value = k.fma(element, factor, total.value)
+
+    def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
+        """Add up the lanes and the bias, clamp and store."""
+        k = self.k
+        column = panel * self.width
+        places = [self.c + (i * self.ldc + column) for i in indices]
+        for j in range(self.width):
+            with k.when(self.columns - column > j):
+                bias = k.scalar(self.bias, column + j)
+                for place, row in zip(places, sums, strict=True):
+                    k.store(place, j, self.clamp(k.sum_of_lanes(row[j].value) + bias))
+
+
+def _sums(k: Builder, tile: Tile, *operands: Any) -> _VectorSums | _DotSums:
+    return (_DotSums if tile.dots else _VectorSums)(k, tile, *operands)

@@ -3,8 +3,7 @@
 In: the sizes of C = A · B (rows, columns, depth), the float32 in a vector, the number of threads.
 Out: a `Blocking`, whose numbers are arguments of the kernels in `kernels/gemm.py`.
 
-1. The tile is the one that takes the least time for a step of the depth, what it computes for
-   nothing included.
+1. The tile is the one that takes the least time, what it computes for nothing included.
 2. A group is as many panels of B as fit in a part of the second-level cache: a tile of A's rows
    meets them one after another, so A comes from the first level.
 3. A block is as many rows of A as fit in such a part, so they are still there for the next group.
@@ -30,6 +29,9 @@ FEWEST_TILES = 8  # in a block, for each of which a panel comes from beyond the 
 UNITS_EACH = 6  # for a thread, at least, where there is work enough
 SMALLEST_UNIT = 1 << 18  # multiply-adds
 LATENCY = 6  # operations that must be under way at once
+LOAD = 1.25  # time of a load from the first-level cache, in multiply-adds
+LANES = 5  # time to add up the lanes of a vector
+RUN = 0.5  # time to begin another run of a dot product, in its steps
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,17 @@ class Blocking:
 
 
 def blocking(
-    rows: int, columns: int, depth: int, lanes: int, threads: int, row_bytes: int | None = None,
-    tiles: tuple[Tile, ...] | None = None,
+    rows: int, columns: int, depth: int, lanes: int, threads: int, *, row_bytes: int | None = None,
+    run: int | None = None, tiles: tuple[Tile, ...] | None = None,
 ) -> Blocking:  # fmt: skip
-    """How to cut a product. row_bytes: what a row of A takes in the cache, 4 * depth by default.
+    """How to cut a product. rows, columns and depth are positive.
 
-    rows, columns and depth are positive.
+    row_bytes: what a row of A takes in the cache, 4 * depth by default. run: how many elements of
+    it lie side by side, by default all.
     """
-    tile = min(tiles or TILES[lanes], key=lambda t: _cost(t, rows, columns, lanes))
-    width = tile.vectors * lanes
+    run = run or depth
+    tile = min(tiles or TILES[lanes], key=lambda t: _cost(t, rows, columns, depth, run, lanes))
+    width = tile.width(lanes)
     panels = -(-columns // width)
     group = min(panels, max(1, CACHE_PART // (4 * depth * width)))
     fitting = max(FEWEST_TILES * tile.rows, CACHE_PART // (row_bytes or 4 * depth))
@@ -75,27 +79,40 @@ def _even(rows: int, blocks: int, tile: Tile) -> int:
     return max(1, -(-rows // (blocks * tile.rows))) * tile.rows
 
 
-def _cost(tile: Tile, rows: int, columns: int, lanes: int) -> float:
-    """Time for one step of the depth, in multiply-adds of vectors.
+def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int) -> float:
+    """Time for a product, in multiply-adds of vectors.
 
-    Loads count a little: those of A come from the first-level cache, those of B from further away.
+    Loads go on beside them, and limit tiles of one vector; those of B come from further away.
     """
 
     def step(count: int) -> float:
-        return max(count * tile.vectors, LATENCY) + count / 8 + tile.vectors / 2
+        loads = LOAD * (count + tile.vectors)
+        return max(count * tile.vectors, LATENCY, loads) + tile.vectors / 2
 
     whole, left = divmod(rows, tile.rows)
     cost = whole * step(tile.rows)
     if left:
         cost += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
-    return -(-columns // (tile.vectors * lanes)) * cost
+    panels = -(-columns // tile.width(lanes))
+    if tile.dots:
+        steps = depth / run * (-(-run // lanes) + RUN)
+        return panels * (cost * steps + LANES * rows * tile.vectors)
+    return panels * cost * depth
 
 
-def pack(weights: np.ndarray, width: int) -> np.ndarray:
-    """(columns, depth) -> panels (columns / width, depth, width), padded with zeros."""
+def pack(weights: np.ndarray, tile: Tile, lanes: int) -> np.ndarray:
+    """(columns, depth) -> the panels of a tile, padded with zeros.
+
+    (columns / width, depth, width), or (columns / width, width, depth) for dot products.
+    """
     columns, depth = weights.shape
+    width = tile.width(lanes)
     panels = -(-columns // width)
-    packed = aligned(panels * depth * width).reshape(panels, depth, width)
+    packed = aligned(panels * depth * width)
+    if tile.dots:
+        packed[: weights.size] = weights.ravel()
+        return packed.reshape(panels, width, depth)
+    packed = packed.reshape(panels, depth, width)
     for i in range(panels):
         part = weights[i * width : (i + 1) * width].T
         packed[i, :, : part.shape[1]] = part

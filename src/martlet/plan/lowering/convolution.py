@@ -47,13 +47,15 @@ def conv_2d(lowering: Lowering) -> bool:
     elif _fits(lowering, axes, depth, windows):
         tiles = tuple(tile for tile in TILES[lowering.lanes] if tile.rows > 1)
         row_bytes = 4 * depth * min(axes[0].stride, taps_h) * min(axes[1].stride, taps_w)
+        run = depth * (taps_w if axes[1].dilation == 1 else 1)
         plan = blocking(
-            windows, channels, matrix.shape[1], lowering.lanes, lowering.threads, row_bytes, tiles
-        )
+            windows, channels, matrix.shape[1], lowering.lanes, lowering.threads,
+            row_bytes=row_bytes, run=run, tiles=tiles,
+        )  # fmt: skip
     else:
         return False
     arguments = [
-        lowering.input(0), lowering.data(pack(matrix, plan.width)),
+        lowering.input(0), lowering.data(pack(matrix, plan.tile, lowering.lanes)),
         lowering.data(padded(lowering.call.value(2), channels, plan.width)), lowering.output(),
         windows, depth, channels, depth, channels, plan.block, plan.group, *interval,
     ]  # fmt: skip

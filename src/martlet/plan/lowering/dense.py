@@ -31,7 +31,7 @@ def fully_connected(lowering: Lowering) -> bool:
     plan = blocking(rows, units, depth, lowering.lanes, lowering.threads)
     lowering.step(
         f"gemm_f32_{plan.tile.name}",
-        lowering.input(0), lowering.data(pack(weights, plan.width)),
+        lowering.input(0), lowering.data(pack(weights, plan.tile, lowering.lanes)),
         lowering.data(padded(lowering.call.value(2), units, plan.width)), lowering.output(),
         rows, depth, units, depth, units, plan.block, plan.group, *interval,
         units=plan.units, grain=1,
