@@ -147,6 +147,31 @@ def test_every_number_of_channels(stride: int, at_end: bool, target: Target) -> 
             check(NAMES[stride], target, window, arrays, at_end=at_end)
 
 
+NAMES_5X5 = {1: "depthwise_5x5s1_f32", 2: "depthwise_5x5s2_f32"}
+ALL = [*NAMES.values(), *NAMES_5X5.values(), "depthwise_f32"]
+
+
+@on_targets
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("height", [1, 2, 4, 9])
+@pytest.mark.parametrize("columns", [7, 8, 9, 13, 14, 15, 23])
+def test_5x5_with_same_padding(stride: int, height: int, columns: int, target: Target) -> None:
+    for width in range((columns - 1) * stride + 1, columns * stride + 1):
+        arrays = case((height, width), target.lanes + 3, (5, 5))
+        window = same((height, width), 5, (stride, stride))
+        check(NAMES_5X5[stride], target, window, arrays)
+
+
+@on_targets
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_5x5_with_explicit_padding(stride: int, before: int, after: int, target: Target) -> None:
+    arrays = case((6, 26), target.lanes, (5, 5))
+    window = Window((5, 5), (stride, stride), (1, 1), (before, before), (after, after))
+    check(NAMES_5X5[stride], target, window, arrays)
+
+
 WINDOWS = [
     Window((1, 1)),
     Window((3, 3), (3, 3)),
@@ -177,12 +202,13 @@ def test_windows_that_miss_the_image_give_the_bias(target: Target) -> None:
 
 
 @on_targets
-@pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
+@pytest.mark.parametrize("name", ALL)
 def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None:
     stride = 2 if "s2" in name else 1
     channels = 4 * target.lanes + 5
-    arrays = case((9, 10), channels, (3, 3), batches=3)
-    window = same((9, 10), 3, (stride, stride))
+    taps = 5 if "5x5" in name else 3
+    arrays = case((9, 15), channels, (taps, taps), batches=3)
+    window = same((9, 15), taps, (stride, stride))
     whole = compute(name, target, *arrays, window)
     for blocks, split in (
         ((1, channels), 1),
@@ -195,12 +221,13 @@ def test_blocks_and_splits_give_the_same_bits(name: str, target: Target) -> None
 
 
 @on_targets
-@pytest.mark.parametrize("name", [*NAMES.values(), "depthwise_f32"])
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_no_number_stays_so_under_its_windows_only(name: str, target: Target) -> None:
-    x, weights, bias = case((6, 7), target.lanes, (3, 3))
-    x[0, 0, 0, 0], x[0, 5, 6, 1] = np.nan, np.inf
     stride = 2 if "s2" in name else 1
-    window = same((6, 7), 3, (stride, stride))
+    taps = 5 if "5x5" in name else 3
+    x, weights, bias = case((6, 15), target.lanes, (taps, taps))
+    x[0, 0, 0, 0], x[0, 5, 14, 1] = np.nan, np.inf
+    window = same((6, 15), taps, (stride, stride))
     with np.errstate(invalid="ignore"):
         wanted = expected(x, weights, bias, window, -1.5, 6.0)
     y = compute(name, target, x, weights, bias, window)

@@ -27,8 +27,8 @@ def check(inputs: list[Any], options: dict[str, Any], threads: int = 1) -> None:
     np.testing.assert_allclose(result, expected, atol=1e-5 * size)
 
 
-def kernel_of(window: int, stride: int, padding: str = "SAME", **more: Any) -> str:
-    inputs = [normal(1, 9, 9, 8), const(normal(1, window, window, 8)), None]
+def kernel_of(size: int, window: int, stride: int, padding: str = "SAME", **more: Any) -> str:
+    inputs = [normal(1, size, size, 8), const(normal(1, window, window, 8)), None]
     options = {"padding": padding, "stride_h": stride, "stride_w": stride, **more}
     lowering, *_ = lower("DEPTHWISE_CONV_2D", inputs, options)
     assert lowering is not None
@@ -59,18 +59,23 @@ def test_any_image_and_window(
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(3, 3), (7, 7), (14, 14), (35, 60)])
-def test_windows_of_3x3(size: tuple[int, int], stride: int, padding: str) -> None:
-    inputs = [normal(1, *size, 72), const(normal(1, 3, 3, 72)), const(normal(72))]
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("size", [(5, 5), (7, 7), (14, 14), (35, 60)])
+def test_square_windows(size: tuple[int, int], stride: int, taps: int, padding: str) -> None:
+    inputs = [normal(1, *size, 72), const(normal(1, taps, taps, 72)), const(normal(72))]
     options = {"padding": padding, "stride_h": stride, "stride_w": stride}
     for threads in (1, 2, 16):
         check(inputs, options, threads)
 
 
-def test_windows_of_3x3_have_kernels_of_their_own() -> None:
-    assert kernel_of(3, 1) == kernel_of(3, 1, "VALID") == "depthwise_3x3s1_f32"
-    assert kernel_of(3, 2) == kernel_of(3, 2, "VALID") == "depthwise_3x3s2_f32"
-    assert kernel_of(3, 3) == kernel_of(3, 1, dilation_h_factor=2) == "depthwise_f32"
+def test_windows_of_3x3_and_5x5_have_kernels_of_their_own() -> None:
+    for padding in ("SAME", "VALID"):
+        assert kernel_of(9, 3, 1, padding) == "depthwise_3x3s1_f32"
+        assert kernel_of(9, 3, 2, padding) == "depthwise_3x3s2_f32"
+        assert kernel_of(20, 5, 1, padding) == "depthwise_5x5s1_f32"
+        assert kernel_of(20, 5, 2, padding) == "depthwise_5x5s2_f32"
+    assert kernel_of(6, 5, 1) == "depthwise_f32"
+    assert kernel_of(9, 3, 3) == kernel_of(9, 3, 1, dilation_h_factor=2) == "depthwise_f32"
 
 
 def test_several_outputs_for_a_channel_are_left_to_numpy() -> None:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
+from martlet.kernels.depthwise import TILE
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
@@ -48,16 +49,18 @@ def _bias(lowering: Lowering, channels: int) -> Ref:
 
 def _kernel(axes: list[Axis], channels: int, lanes: int) -> str:
     """The special kernel for a window, if there is one and the padding is as it has to be."""
-    if channels < lanes:
-        return "depthwise_f32"
+    taps = {axis.taps for axis in axes}
     strides = {axis.stride for axis in axes}
-    small = all(axis.taps == 3 and axis.dilation == 1 for axis in axes)
-    if small and strides in ({1}, {2}) and all(_middle_inside(axis) for axis in axes):
-        return f"depthwise_3x3s{strides.pop()}_f32"
+    plain = all(axis.dilation == 1 for axis in axes) and strides in ({1}, {2})
+    if plain and channels >= lanes:
+        if taps == {3} and all(_padding(axis) <= 1 for axis in axes):
+            return f"depthwise_3x3s{axes[0].stride}_f32"
+        if taps == {5} and _padding(axes[1]) <= 2 and axes[1].positions >= TILE:
+            return f"depthwise_5x5s{axes[0].stride}_f32"
     return "depthwise_f32"
 
 
-def _middle_inside(axis: Axis) -> bool:
-    """Whether the middle one of three taps meets the image at every position."""
-    last = (axis.positions - 1) * axis.stride - axis.before + 1
-    return axis.before <= 1 and last < axis.size
+def _padding(axis: Axis) -> int:
+    """How far windows reach over an end of the image, at most."""
+    last = (axis.positions - 1) * axis.stride - axis.before + axis.taps
+    return max(axis.before, last - axis.size)
