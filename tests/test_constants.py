@@ -64,6 +64,7 @@ def test_misaligned_bytes_are_copied() -> None:
 
 def test_any_byte_but_zero_is_true() -> None:
     assert decode(tensor(b"\x00\x01\x02", (3,), DType.BOOL), "t").tolist() == [False, True, True]
+    assert isinstance(decode(tensor(b"\x02", (), DType.BOOL), "t"), np.ndarray)
 
 
 def test_types_that_are_not_computed_with_are_named() -> None:

@@ -106,7 +106,7 @@ def _dense(raw: np.ndarray, shape: tuple[int, ...], dtype: DType, where: str) ->
     array = raw.view(dtype.numpy).reshape(shape)
     if dtype is DType.BOOL:
         # Any byte but 0 is true to a C program; to NumPy only 1 is.
-        array = raw.reshape(shape) != 0
+        array = (raw != 0).reshape(shape)
     return array
 
 
