@@ -153,6 +153,22 @@ def test_a_zip_that_would_expand_without_bound_is_refused(monkeypatch: Any) -> N
         read(stream.getvalue())
 
 
+def test_metadata_that_share_a_buffer_are_copied_once() -> None:
+    content = np.zeros(5000, np.uint8)
+    entries = [SCHEMA.record("Metadata", name=f"m{i}", buffer=1) for i in range(100)]
+    buffers = [SCHEMA.record("Buffer"), SCHEMA.record("Buffer", data=content)]
+    metadata = read(changed(root_metadata=entries, root_buffers=buffers)).metadata
+    assert len({id(a) for a in metadata.values()}) == 1
+
+
+def test_metadata_that_overlap_cannot_multiply_beyond_the_size_of_the_file() -> None:
+    outside = [SCHEMA.record("Buffer", offset=8 + i, size=2000) for i in range(100)]
+    entries = [SCHEMA.record("Metadata", name=f"m{i}", buffer=1 + i) for i in range(100)]
+    data = changed(root_metadata=entries, root_buffers=[SCHEMA.record("Buffer"), *outside])
+    with pytest.raises(ModelError, match="overlap, and are larger than the file"):
+        read(data)
+
+
 def test_a_damaged_zip_is_refused() -> None:
     model = small()
     model.files = {"labels.txt": b"cat\ndog\n" * 50}

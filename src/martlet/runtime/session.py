@@ -25,6 +25,9 @@ from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
 MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
 CALL_DEPTH = 24
+PLANS_AT_ONCE = 2000
+"""Plans of subgraphs that the plan of one graph may need. Graphs that call each other in many
+ways would otherwise be planned again for every path between them."""
 
 
 def limit_from(name: str, value: float | None, default: float | None) -> float | None:
@@ -70,7 +73,9 @@ class Session:
         """The plan that was last used or made for each graph."""
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._at_once: dict[Any, Plan] | None = None
         self._live = 0
+        self._state = 0
         self._calling: list[int] = []
 
     # For operators ------------------------------------------------------------------------
@@ -139,6 +144,36 @@ class Session:
             self._plans.move_to_end(key)
             self.latest[index] = self._plans[key]
             return self._plans[key]
+        if self._at_once is not None:
+            return self._plan_inside(key)
+        self._at_once, before = {}, self._live
+        try:
+            plan = self._make_plan(key)
+            self._plans.update(self._at_once)
+        finally:
+            self._at_once, self._live = None, before
+        self._plans[key] = self.latest[index] = plan
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _plan_inside(self, key: tuple[int, tuple[Spec, ...]]) -> Plan:
+        """The plan of a graph that the graph being planned calls."""
+        assert self._at_once is not None
+        if key not in self._at_once:
+            if len(self._at_once) >= PLANS_AT_ONCE:
+                raise LimitError(
+                    "subgraphs call each other in too many ways",
+                    where=self.model.source,
+                    expected=f"at most {PLANS_AT_ONCE} graphs and shapes",
+                )
+            self._at_once[key] = plan = self._make_plan(key)
+            self._live += plan.held_bytes
+        self.latest[key[0]] = self._at_once[key]
+        return self._at_once[key]
+
+    def _make_plan(self, key: tuple[int, tuple[Spec, ...]]) -> Plan:
+        index, specs = key
         try:
             plan = make_plan(self.model, index, specs, self, self.custom)
         except MartletError:
@@ -146,9 +181,6 @@ class Session:
         except MemoryError as error:
             raise LimitError("out of memory while planning", where=self.model.source) from error
         self.reserve(plan.peak_bytes, f"{self.model.source}, subgraph {index}")
-        self._plans[key] = self.latest[index] = plan
-        while len(self._plans) > PLANS_KEPT:
-            self._plans.popitem(last=False)
         return plan
 
     def start_clock(self) -> None:
@@ -175,6 +207,7 @@ class Session:
                     if not step.static:
                         self.shapes[plan.index, i] = array.shape
             if self.kept is not None:
+                self.reserve(0, step.call.place)  # the plan's peak does not count what is kept
                 continue
             for i in step.release:
                 self._live -= env.pop(i).nbytes
@@ -188,7 +221,8 @@ class Session:
         key = (index, tensor)
         if key not in self.variables:
             declared = self.model.graphs[index].tensors[tensor]
-            self.reserve(declared.nbytes, f"{self.model.source}, variable {declared.name!r}")
+            self._state += declared.nbytes
+            self.reserve(self._state, f"{self.model.source}, variable {declared.name!r}")
             self.variables[key] = np.empty(declared.shape, declared.dtype.numpy)
             self._reset(key)
         return self.variables[key]
