@@ -21,6 +21,14 @@ INT8, UINT8, INT16, INT32 = DType.INT8, DType.UINT8, DType.INT16, DType.INT32
 INT4, UINT4, FLOAT32 = DType.INT4, DType.UINT4, DType.FLOAT32
 
 
+def test_an_input_without_a_scale_is_0_as_in_litert() -> None:
+    x = quantized([5, -7], INT16, 0.1)
+    x.quantization = None
+    result = run("QUANTIZE", [x], outputs=[output(INT16, 0.1)])
+    assert result.tolist() == [0, 0]
+    same_as_litert("QUANTIZE", [x], output(INT16, 0.1))
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [
