@@ -66,6 +66,7 @@ def _pad_spec(call: Call) -> list[Spec]:
     if call.has(2):
         call.check_same_dtype(0, 2)
         call.check_one(2)
+        call.check_same_quantization(2)
     elif _zero(call):
         limits = np.iinfo(dtype.numpy)
         zero = _zero(call)
@@ -98,6 +99,7 @@ def _pad(call: Call, x: np.ndarray, _: np.ndarray, value: np.ndarray | None = No
 
 
 def _mirror_spec(call: Call) -> list[Spec]:
+    call.check_same_quantization(0)
     paddings = _paddings(call, INDICES)
     mode = call.option("mode")
     call.check(
