@@ -86,6 +86,7 @@ def test_structure_is_not_a_view() -> None:
         ({"tensor0_shape": ints(*[2**31 - 1] * 3)}, "too many elements"),
         ({"tensor0_shape": ints(*[1] * 40)}, "too many dimensions"),
         ({"tensor0_buffer": 9}, "names a buffer that does not exist.*below 2, found 9"),
+        ({"tensor1_is_variable": True}, "tensor 1 'w': the tensor is a variable, yet has constant"),
         ({"tensor0_external_buffer": 1}, "data lie in another file"),
         ({"signature_subgraph_index": 3}, "signature 'serve': it names a subgraph"),
         ({"buffer_offset": 1 << 40, "buffer_size": 8}, "buffer 1 lies outside the file"),

@@ -267,6 +267,8 @@ class _ModelReader:
         )
         if tensor.raw is not None and tensor.size == 0 and tensor.dtype is not DType.STRING:
             tensor.raw = None if tensor.raw.size else tensor.raw
+        if tensor.is_variable and tensor.is_constant:
+            raise self.error("the tensor is a variable, yet has constant data", where)
         return tensor
 
     def _shape(self, values: Any, where: str) -> tuple[int, ...]:
