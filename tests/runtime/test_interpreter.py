@@ -398,6 +398,12 @@ def test_constants_that_share_bytes_count_each_for_itself_once_expanded():
         ready(content, memory_limit=100_000)
 
 
+def test_a_graph_may_have_no_tensors():
+    interpreter = ready(models.to_bytes(Graph(inputs=[-1])))
+    interpreter.invoke()
+    assert interpreter.get_input_details() == interpreter.get_output_details() == []
+
+
 def test_folded_results_count_against_the_memory_limit():
     graph = Graph()
     half = graph.constant(np.zeros(10_000, np.float16))

@@ -299,7 +299,7 @@ def _liveness(
     graph: Graph, steps: list[Step], specs: list[Spec | None], values: dict[int, np.ndarray]
 ) -> int:
     """Fill in `release` of every step; returns the peak of live bytes."""
-    keep = set(graph.outputs) | set(graph.inputs) | set(values)
+    keep = set(graph.outputs) | {*graph.inputs} - {ABSENT} | set(values)
     keep |= {i for i, t in enumerate(graph.tensors) if t.is_variable}
     last: dict[int, int] = {}
     for position, step in enumerate(steps):
