@@ -211,7 +211,8 @@ def run(files: Sequence[bytes], seed: int, count: int, jobs: int) -> collections
     """Try `count` mutated files; prints failures and a summary, returns how often what came."""
     outcomes = collections.Counter({"failures": 0})
     started = time.monotonic()
-    queue = [range(i, min(i + BATCH, count)) for i in range(0, count, BATCH)][::-1]
+    batch = max(1, min(BATCH, count // jobs))
+    queue = [range(i, min(i + batch, count)) for i in range(0, count, batch)][::-1]
     seen: set[str] = set()
     active: dict[Any, list[Any]] = {}  # pipe -> [process, current, since, remaining]
     context = multiprocessing.get_context("fork")
