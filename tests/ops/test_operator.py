@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 
-from build import Value, const, run
+from build import Value, const, one_node, run, run_model
 from martlet.dtypes import DType
-from martlet.errors import ModelError
+from martlet.errors import ModelError, UnsupportedError
 from martlet.graph import Quantization, Tensor
 
 X = np.arange(16, dtype=np.int8).reshape(4, 2, 2, 1)
 NONE = const(np.zeros((2, 2), np.int32))
 BLOCKS = const(np.array([2, 2], np.int32))
+
+
+def test_results_of_a_type_that_martlet_lacks_are_refused():
+    handle = Value(np.zeros(1, np.int32), DType.RESOURCE)
+    output = Tensor("y", (2,), DType.FLOAT8_E5M2)
+    model, arrays = one_node("READ_VARIABLE", [handle], outputs=[output])
+    model.main.outputs = [0]
+    with pytest.raises(UnsupportedError, match="READ_VARIABLE.*'y' has the type FLOAT8_E5M2"):
+        run_model(model, arrays)
 
 
 @pytest.mark.parametrize(

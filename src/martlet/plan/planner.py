@@ -272,6 +272,8 @@ def infer(call: Call) -> list[Spec]:
                 spec.dtype.name,
                 declared.dtype.name,
             )
+        if not spec.dtype.supported:
+            call.unsupported(f"output {i} {declared.name!r} has the type {spec.dtype.name}")
         if spec.shape is not None:
             if any(n < 0 for n in spec.shape):
                 call.fail(f"output {i} would have a negative size", found=str(list(spec.shape)))
