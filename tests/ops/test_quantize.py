@@ -106,6 +106,12 @@ def test_stored_values_become_real(dtype: DType) -> None:
     same_as_litert("DEQUANTIZE", [x], output(FLOAT32))
 
 
+def test_two_bit_weights_become_real() -> None:
+    x = const(np.int8([-2, -1, 0, 1]), DType.INT2, Quantization(np.float32([0.5]), np.array([0])))
+    assert run("DEQUANTIZE", [x], outputs=[FLOAT32]).tolist() == [-1, -0.5, 0, 0.5]
+    same_as_litert("DEQUANTIZE", [x], output(FLOAT32))
+
+
 def test_float16_weights_are_expanded() -> None:
     weights = const(np.float16([1.5, -2]))
     result = run("DEQUANTIZE", [weights], outputs=[FLOAT32])

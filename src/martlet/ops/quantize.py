@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from martlet.dtypes import DType
+from martlet.dtypes import PACKED, DType
 from martlet.graph import Quantization
 from martlet.ops.blockwise import check_blockwise, dequantize_blocks, is_blockwise
 from martlet.ops.fixed_point import (
@@ -45,7 +45,7 @@ QUANTIZE_TO = dict.fromkeys(FLOATS, (*EIGHT_BITS, DType.INT16, *FOUR_BITS)) | {
     DType.INT16: (DType.INT8, DType.INT16, DType.INT32),
     DType.INT32: (DType.INT8, DType.INT16),
 }
-DEQUANTIZABLE = (*EIGHT_BITS, *FOUR_BITS, DType.INT16, DType.INT32, DType.FLOAT16)
+DEQUANTIZABLE = (*EIGHT_BITS, *PACKED, DType.INT16, DType.INT32, DType.FLOAT16)
 
 
 def _check_zero_points(call: Call, quantization: Quantization, what: str) -> None:
