@@ -96,7 +96,7 @@ def attempt(data: bytes, rng: random.Random) -> str:
     return outcome
 
 
-def _allowing(action: Callable[..., Any], *args: Any, **named: Any) -> Any:
+def _allowing(action: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
     """What a call returns; None if it raises a MartletError."""
     try:
         return action(*args, **named)
@@ -124,7 +124,7 @@ def _call_as_function(data: bytes, source: np.random.Generator) -> None:
         for function in (model, *model.signatures.values()):
             if all(t.size < 1e6 for t in function.inputs.values()):
                 values = [_array(t, source) for t in function.inputs.values()]
-                repr(_allowing(function, *values))
+                _allowing(function, *values)
 
 
 def _array(tensor: Any, source: np.random.Generator) -> np.ndarray:
@@ -154,7 +154,7 @@ def _look_around(interpreter: Interpreter, rng: random.Random, source: np.random
             repr(runner)
             if all(np.prod(d["shape"], dtype=float) < 1e6 for d in details.values()):
                 values = {k: _values(d, source) for k, d in details.items()}
-                repr(_allowing(lambda run, named: run(**named), runner, values))
+                _allowing(runner, **values)
     _allowing(interpreter.reset_all_variables)
     _resize(interpreter, rng)
     _allowing(interpreter.allocate_tensors)
@@ -211,7 +211,8 @@ def run(files: Sequence[bytes], seed: int, count: int, jobs: int) -> collections
     """Try `count` mutated files; prints failures and a summary, returns how often what came."""
     outcomes = collections.Counter({"failures": 0})
     started = time.monotonic()
-    queue = [range(i, min(i + BATCH, count)) for i in range(0, count, BATCH)][::-1]
+    batch = max(1, min(BATCH, count // jobs))
+    queue = [range(i, min(i + batch, count)) for i in range(0, count, batch)][::-1]
     seen: set[str] = set()
     active: dict[Any, list[Any]] = {}  # pipe -> [process, current, since, remaining]
     context = multiprocessing.get_context("fork")

@@ -25,11 +25,16 @@ def test_four_bit_values_come_low_half_first_and_signed() -> None:
     assert decode(packed, "t").tolist() == [15, 2, 8]
 
 
-@given(st.lists(st.integers(-8, 7), max_size=9))
-def test_four_bit_values_come_back(values: list[int]) -> None:
-    raw = encode(np.array(values, np.int8), DType.INT4)
-    assert raw.size == (len(values) + 1) // 2
-    assert decode(Tensor("t", (len(values),), DType.INT4, raw=raw), "t").tolist() == values
+def test_two_bit_values_come_lowest_first_and_signed() -> None:
+    packed = tensor(bytes([0b11_10_01_00, 0b01]), (5,), DType.INT2)
+    assert decode(packed, "t").tolist() == [0, 1, -2, -1, 1]
+
+
+@given(st.sampled_from([DType.INT4, DType.INT2]), st.lists(st.integers(-2, 1), max_size=9))
+def test_packed_values_come_back(dtype: DType, values: list[int]) -> None:
+    raw = encode(np.array(values, np.int8), dtype)
+    assert raw.size == (len(values) * dtype.bits + 7) // 8
+    assert decode(Tensor("t", (len(values),), dtype, raw=raw), "t").tolist() == values
 
 
 @given(st.lists(st.binary(max_size=12), max_size=6))
@@ -64,6 +69,7 @@ def test_misaligned_bytes_are_copied() -> None:
 
 def test_any_byte_but_zero_is_true() -> None:
     assert decode(tensor(b"\x00\x01\x02", (3,), DType.BOOL), "t").tolist() == [False, True, True]
+    assert isinstance(decode(tensor(b"\x02", (), DType.BOOL), "t"), np.ndarray)
 
 
 def test_types_that_are_not_computed_with_are_named() -> None:

@@ -1,7 +1,7 @@
-"""Bytes of a constant tensor <-> NumPy array: 4-bit packing, strings, sparse weights.
+"""Bytes of a constant tensor <-> NumPy array: packing of 4 and 2 bits, strings, sparse weights.
 
 In: the bytes as a `.tflite` file has them. Out: an array of the tensor's shape and
-`dtype.numpy`; a view of the file where the layout allows it (everything but 4-bit elements,
+`dtype.numpy`; a view of the file where the layout allows it (everything but packed elements,
 strings, sparse tensors and misaligned bytes).
 """
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from martlet.dtypes import DType
+from martlet.dtypes import PACKED, DType
 from martlet.errors import ModelError
 
 if TYPE_CHECKING:
     from martlet.graph import Tensor
 
 EXPANDED_LIMIT = 1 << 29
-"""Bytes that one sparse constant may expand to; the rest of a file expands at most twofold."""
+"""Bytes that one sparse constant may expand to; the rest of a file expands at most fourfold."""
 
 
 def decode(tensor: Tensor, where: str) -> np.ndarray:
@@ -40,11 +40,17 @@ def encode(array: np.ndarray, dtype: DType) -> np.ndarray:
     """The bytes that a file holds for an array (uint8, 1-D)."""
     if dtype is DType.STRING:
         return pack_strings([_to_bytes(s) for s in np.asarray(array, object).reshape(-1)])
-    if dtype in (DType.INT4, DType.UINT4):
-        flat = np.asarray(array).astype(np.uint8).reshape(-1) & 15
-        flat = np.append(flat, np.zeros(flat.size % 2, np.uint8))
-        return (flat[0::2] | (flat[1::2] << 4)).astype(np.uint8)
+    if dtype in PACKED:
+        flat = np.asarray(array).astype(np.uint8).reshape(-1) & (1 << dtype.bits) - 1
+        flat = np.append(flat, np.zeros(-flat.size % (8 // dtype.bits), np.uint8))
+        parts = flat.reshape(-1, 8 // dtype.bits) << _shifts(dtype)
+        return np.asarray(np.bitwise_or.reduce(parts, axis=1), np.uint8)
     return np.ascontiguousarray(array, dtype.numpy).reshape(-1).view(np.uint8)
+
+
+def _shifts(dtype: DType) -> np.ndarray:
+    """Where in a byte its elements begin, the first in the lowest bits."""
+    return np.arange(0, 8, dtype.bits, dtype=np.uint8)
 
 
 def pack_strings(strings: list[bytes]) -> np.ndarray:
@@ -96,17 +102,19 @@ def _dense(raw: np.ndarray, shape: tuple[int, ...], dtype: DType, where: str) ->
             expected=f"{need} bytes for {dtype.name} of shape {list(shape)}",
             found=f"{raw.size}",
         )
-    if dtype in (DType.INT4, DType.UINT4):
-        both = np.stack([raw & 15, raw >> 4], 1).reshape(-1)[:count]
-        if dtype is DType.INT4:
-            both = ((both ^ 8).astype(np.int8) - 8).astype(np.int8)
-        return both.reshape(shape)
+    if dtype in PACKED:
+        parts = (raw[:, None] >> _shifts(dtype)) & (1 << dtype.bits) - 1
+        flat = parts.astype(np.uint8).reshape(-1)[:count]
+        if dtype.numpy.kind == "i":
+            sign = 1 << dtype.bits - 1
+            flat = ((flat ^ sign).astype(np.int8) - sign).astype(np.int8)
+        return np.asarray(flat.reshape(shape))
     if raw.ctypes.data % dtype.numpy.alignment:
         raw = raw.copy()
     array = raw.view(dtype.numpy).reshape(shape)
     if dtype is DType.BOOL:
         # Any byte but 0 is true to a C program; to NumPy only 1 is.
-        array = raw.reshape(shape) != 0
+        array = (raw != 0).reshape(shape)
     return array
 
 

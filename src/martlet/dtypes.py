@@ -8,7 +8,7 @@ import numpy as np
 
 
 class DType(enum.Enum):
-    """An element type. `numpy` holds it in memory; 4-bit types are held one to a byte."""
+    """An element type. `numpy` holds it in memory; those of 4 and 2 bits take a byte each."""
 
     FLOAT32 = "FLOAT32"
     FLOAT16 = "FLOAT16"
@@ -63,7 +63,7 @@ class DType(enum.Enum):
         if array.dtype.kind in "OSU":
             return cls.STRING
         for dtype, numpy in _NUMPY.items():
-            if numpy == array.dtype and dtype not in (cls.STRING, cls.INT4, cls.UINT4):
+            if numpy == array.dtype and dtype not in (cls.STRING, *PACKED):
                 return dtype
         raise TypeError(f"{array.dtype} has no counterpart in the .tflite format")
 
@@ -89,6 +89,7 @@ _NUMPY: dict[DType, np.dtype] = {
     DType.UINT16: np.dtype(np.uint16),
     DType.INT4: np.dtype(np.int8),
     DType.UINT4: np.dtype(np.uint8),
+    DType.INT2: np.dtype(np.int8),
     # A handle is the number of a resource within one interpreter.
     DType.RESOURCE: np.dtype(np.int32),
 }
@@ -102,8 +103,10 @@ _BITS = {
     DType.FLOAT8_E4M3FN: 8,
     DType.FLOAT8_E5M2: 8,
 }
+# Elements of less than a byte, several of which share a byte in a file.
+PACKED = (DType.INT4, DType.UINT4, DType.INT2)
 FLOATS = frozenset({DType.FLOAT32, DType.FLOAT16, DType.FLOAT64, DType.BFLOAT16})
 INTEGERS = frozenset(
     {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.UINT32, DType.INT64,
-     DType.UINT64, DType.INT4, DType.UINT4}
+     DType.UINT64, *PACKED}
 )  # fmt: skip

@@ -122,7 +122,7 @@ def test_the_quantised_elu_is_a_table() -> None:
 
 
 @pytest.mark.parametrize("op", ["LOGISTIC", "TANH"])
-@pytest.mark.parametrize("scale", [2.0**-12, 2.0**-11, 2.0**-13, 0.0001, 0.0013, 0.5])
+@pytest.mark.parametrize("scale", [2.0**-12, 2.0**-11, 2.0**-13, 0.0001, 0.0013, 0.5, 7.0])
 def test_int16_gates_take_any_scale(op: str, scale: float) -> None:
     x = quantized(every_value(INT16, 3), INT16, scale)
     same_as_litert(op, [x], output(INT16, 2.0**-15))

@@ -44,7 +44,7 @@ def test_all_pairs_of_types_are_the_reference_kernel(dtype: DType) -> None:
     for result in EVERY:
         same_as_litert("CAST", [sample(dtype)], output(result))
     if dtype is DType.FLOAT32:
-        for result in (DType.INT4, DType.UINT4):
+        for result in (DType.INT4, DType.UINT4, DType.INT2):
             same_as_litert("CAST", [sample(dtype)], output(result))
 
 
@@ -60,6 +60,7 @@ def test_floats_saturate() -> None:
     assert cast(x, DType.INT8).tolist() == [-128, -1, 1, 127, 127]
     assert cast(x, DType.UINT64).tolist() == [0, 0, 1, 10**9, 2**64 - 1]
     assert cast(x, DType.INT4).tolist() == [-8, -1, 1, 7, 7]
+    assert cast(x, DType.INT2).tolist() == [-2, -1, 1, 1, 1]
 
 
 def test_complex_numbers_lose_their_imaginary_part() -> None:
@@ -74,7 +75,7 @@ def test_any_shape_goes() -> None:
         assert cast(np.ones(shape), DType.INT8).shape == shape
 
 
-@pytest.mark.parametrize("result", [DType.STRING, DType.INT4, DType.UINT4])
+@pytest.mark.parametrize("result", [DType.STRING, DType.INT4, DType.UINT4, DType.INT2])
 def test_pairs_without_a_meaning_are_refused(result: DType) -> None:
     with pytest.raises(ModelError, match=f"INT32 cannot be cast .*found {result.name}"):
         run("CAST", [np.int32([1])], outputs=[result])

@@ -9,6 +9,7 @@ from build import run_model
 from martlet.dtypes import DType
 from martlet.errors import LimitError, ModelError
 from martlet.graph import Graph, Model, Tensor
+from martlet.ops.operator import Spec
 from martlet.runtime.session import Session
 from oracle import litert
 
@@ -105,6 +106,39 @@ def test_a_graph_that_calls_the_main_one_by_default_is_refused() -> None:
     main.output(main.add("STABLEHLO_COMPOSITE", [0], outputs=[number("y")]))
     with pytest.raises(ModelError, match=r"call each other in a circle.*found 0 -> 0"):
         run_model(Model([main]), [np.array([0], np.int32)])
+
+
+def calling_all(levels: int, wide: int) -> Model:
+    """Every graph of a level calls every graph of the next."""
+    main = graph_of("main", number())
+    graphs = [main]
+    last = [main]
+    for _ in range(levels):
+        level = [graph_of("g", number()) for _ in range(wide)]
+        for graph in last:
+            for i in range(wide):
+                options = {"decomposition_subgraph_index": len(graphs) + i}
+                y = graph.add("STABLEHLO_COMPOSITE", [0], options, outputs=[number("y")])
+            graph.output(y)
+        graphs += level
+        last = level
+    for graph in last:
+        graph.output(graph.add("NEG", [0]))
+    return Model(graphs, source="paths")
+
+
+def test_graphs_are_planned_once_however_many_paths_lead_to_them() -> None:
+    model = calling_all(6, 20)  # 20 ** 6 paths
+    plan = Session(model).plan(0, [Spec(DType.INT32, (1,))])
+    assert plan.specs[plan.graph.outputs[0]] == Spec(DType.INT32, (1,))
+
+
+def test_graphs_that_call_each_other_in_too_many_ways_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("martlet.runtime.session.PLANS_AT_ONCE", 30)
+    with pytest.raises(LimitError, match="paths: subgraphs call each other in too many ways"):
+        Session(calling_all(2, 20)).plan(0, [Spec(DType.INT32, (1,))])
 
 
 def test_the_wrong_number_of_arguments_is_refused() -> None:

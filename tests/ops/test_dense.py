@@ -16,6 +16,7 @@ from oracle import litert
 RNG = np.random.default_rng(5)
 CHANNELS = RNG.uniform(0.001, 0.02, 32)
 INT4 = RNG.integers(-8, 8, (32, 64)).astype(np.int8)
+INT2 = (INT4 >> 2).astype(np.int8)
 INT8 = RNG.integers(-127, 128, (32, 64)).astype(np.int8)
 INT16 = RNG.integers(-32767, 32768, (32, 64)).astype(np.int16)
 BIAS = RNG.integers(-2000, 2000, 32)
@@ -128,6 +129,10 @@ def test_shuffled_weights_and_the_workspace_equal_litert(rows: int) -> None:
             output(DType.INT8, 0.03),
         ),
         (
+            quantized(X8, 0.05, -3), const(INT2, DType.INT2, Q(CHANNELS)), np.int32,
+            output(DType.INT8, 0.01),
+        ),
+        (
             quantized(X8.view(np.uint8), 0.05, 120), const(INT8.view(np.uint8), q=Q(0.02, 130)),
             np.int32, output(DType.UINT8, 0.3, 90),
         ),
@@ -140,6 +145,10 @@ def test_shuffled_weights_and_the_workspace_equal_litert(rows: int) -> None:
         (
             quantized(X16, 0.001), const(INT4, DType.INT4, Q(CHANNELS)), np.int64,
             output(DType.INT16, 0.003),
+        ),
+        (
+            quantized(X16, 0.001), const(INT2, DType.INT2, Q(CHANNELS)), np.int64,
+            output(DType.INT16, 0.001),
         ),
         (quantized(X16, 0.001), const(INT8, q=Q(0.02)), np.int32, output(DType.INT16, 0.003)),
         (quantized(X16, 0.001), const(INT16, q=Q(0.0002)), np.int64, output(DType.INT16, 0.03)),
@@ -171,6 +180,7 @@ def test_integers_equal_litert(x: Value, weights: Value, bias: type, y: Tensor) 
         const(INT8, q=Q(CHANNELS)),
         const(INT4, DType.INT4, Q(0.1)),
         const(INT4, DType.INT4, Q(CHANNELS)),
+        const(INT2, DType.INT2, Q(CHANNELS)),
         const(INT8.view(np.uint8), q=Q(0.01)),
     ],
 )
@@ -255,7 +265,7 @@ def test_blocks_that_do_not_fit_are_refused(
         ([FLOATS, INT8], {}, "no quantisation"),
         ([FLOATS, const(INT8, q=Q(CHANNELS[:31]))], {}, "32 along axis 0, found 31"),
         ([FLOATS, const(INT8, q=Q(CHANNELS, 0, 1))], {}, "32 along axis 1"),
-        ([FLOATS, np.ones((2, 64), np.int32)], {}, "FLOAT32 or INT8 or INT4 or UINT8"),
+        ([FLOATS, np.ones((2, 64), np.int32)], {}, "FLOAT32 or INT8 or INT4 or INT2 or UINT8"),
         (
             [FLOATS, np.ones((2, 64), np.float32)], {"fused_activation_function": "TANH"},
             "cannot have the fused activation TANH",

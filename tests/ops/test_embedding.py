@@ -18,6 +18,7 @@ RNG = np.random.default_rng(9)
 IDS = np.array([3, 1, 0, 3], np.int32)
 INT8 = RNG.integers(-128, 128, (5, 3, 2)).astype(np.int8)
 INT4 = RNG.integers(-8, 8, (5, 3, 2)).astype(np.int8)
+INT2 = RNG.integers(-2, 2, (5, 2, 4)).astype(np.int8)
 ROWS = np.arange(1, 6) / 10
 
 
@@ -48,6 +49,7 @@ def test_no_ids_give_no_rows() -> None:
         const(INT8.view(np.uint8), q=Q(0.1)),
         const(INT4, DType.INT4, Q(0.1)),
         const(INT4, DType.INT4, Q(ROWS)),
+        const(INT2, DType.INT2, Q(ROWS)),
     ],
 )
 def test_quantised_rows_become_floats_as_in_litert(table: Value, output: DType) -> None:

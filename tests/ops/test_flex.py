@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
-from build import const, run
+from build import const, one_node, run
 from custom_node import Type, flex
 from martlet.dtypes import DType
 from martlet.errors import ModelError, UnsupportedError
 from martlet.ops.flex import _OPTIONS, _TWINS
 from martlet.ops.operator import lookup
+from martlet.runtime.session import Session
 from martlet.schema.tflite import SCHEMA
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -60,6 +61,28 @@ def test_an_axis_that_is_an_input_becomes_an_option():
 def test_an_axis_that_is_known_only_in_the_run_works_too():
     joined = flex_run("ConcatV2", [X, X, np.array(0, np.int32)], N=2)
     np.testing.assert_array_equal(joined, np.concatenate([X, X], 0))
+
+
+def test_random_draws_follow_the_seeds():
+    inputs = [np.log(np.float32([[0.2, 0.5, 0.3]])), const(np.int32(5))]
+    seeds = {"seed": 3, "seed2": 1 << 40}
+    drawn = flex_run("Multinomial", inputs, [DType.INT64], **seeds)
+    twin = {"options": seeds, "options_type": "RandomOptions", "outputs": [DType.INT64]}
+    np.testing.assert_array_equal(drawn, run("MULTINOMIAL", inputs, **twin))
+
+
+def test_random_draws_go_on_in_the_next_run():
+    shape = const(np.int32([4]))
+    seeds = flex("RandomUniform", seed=1, seed2=2)
+    model, arrays = one_node("FlexRandomUniform", [shape], outputs=[DType.FLOAT32], **seeds)
+    session = Session(model)
+    first, second = (session.run_graph(0, arrays)[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+def test_random_draws_are_not_folded():
+    assert not lookup("FlexRandomUniform", True).pure
+    assert lookup("FlexRelu", True).pure
 
 
 def test_channels_first_are_refused():

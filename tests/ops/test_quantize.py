@@ -21,6 +21,14 @@ INT8, UINT8, INT16, INT32 = DType.INT8, DType.UINT8, DType.INT16, DType.INT32
 INT4, UINT4, FLOAT32 = DType.INT4, DType.UINT4, DType.FLOAT32
 
 
+def test_an_input_without_a_scale_is_0_as_in_litert() -> None:
+    x = quantized([5, -7], INT16, 0.1)
+    x.quantization = None
+    result = run("QUANTIZE", [x], outputs=[output(INT16, 0.1)])
+    assert result.tolist() == [0, 0]
+    same_as_litert("QUANTIZE", [x], output(INT16, 0.1))
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [
@@ -95,6 +103,12 @@ def test_stored_values_become_real(dtype: DType) -> None:
     x = quantized([0, 1, 7], dtype, 0.5, 0 if dtype is INT16 else 1)
     expected = [0, 0.5, 3.5] if dtype is INT16 else [-0.5, 0, 3]
     assert run("DEQUANTIZE", [x], outputs=[FLOAT32]).tolist() == expected
+    same_as_litert("DEQUANTIZE", [x], output(FLOAT32))
+
+
+def test_two_bit_weights_become_real() -> None:
+    x = const(np.int8([-2, -1, 0, 1]), DType.INT2, Quantization(np.float32([0.5]), np.array([0])))
+    assert run("DEQUANTIZE", [x], outputs=[FLOAT32]).tolist() == [-1, -0.5, 0, 0.5]
     same_as_litert("DEQUANTIZE", [x], output(FLOAT32))
 
 

@@ -11,7 +11,14 @@ from martlet.errors import ModelError
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("Sinh", np.sinh(0.5)), ("Tan", np.tan(0.5)), ("Reciprocal", 2.0), ("Log1p", np.log(1.5))],
+    [
+        ("Sinh", np.sinh(0.5)),
+        ("Tan", np.tan(0.5)),
+        ("Reciprocal", 2.0),
+        ("Log1p", np.log(1.5)),
+        ("Softplus", np.log1p(np.exp(0.5))),
+        ("Softsign", 1 / 3),
+    ],
 )
 @pytest.mark.parametrize("prefix", ["", "Flex"])
 def test_functions_work_element_by_element(prefix, name, value):
@@ -19,6 +26,11 @@ def test_functions_work_element_by_element(prefix, name, value):
     result = run(prefix + name, [np.float32([0.5, 0.5])], **node)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, [value, value], rtol=1e-6)
+
+
+def test_softplus_of_large_numbers_is_finite() -> None:
+    result = run("Softplus", [np.float32([1000, -1000])], custom=True)
+    assert result.tolist() == [1000, 0]
 
 
 def test_functions_take_floats_only():

@@ -10,6 +10,7 @@ import pytest
 import martlet
 from martlet import ArgumentError, Interpreter, LimitError, MartletError, OpResolverType
 from martlet.dtypes import DType
+from martlet.graph import Graph, Tensor
 
 X = np.array([[1, -2, 3, -4]], np.float32)
 
@@ -370,6 +371,49 @@ def test_sizes_past_the_memory_limit_are_refused_before_anything_is_allocated(mo
     monkeypatch.setenv("MARTLET_MEMORY_LIMIT", "100")
     with pytest.raises(LimitError, match="MARTLET_MEMORY_LIMIT"):
         ready(models.doubling((100,)))
+
+
+def test_values_that_are_all_kept_count_against_the_memory_limit():
+    graph = Graph()
+    y = graph.input("x", (1000,))
+    for _ in range(20):
+        y = graph.add("NEG", [y])
+    graph.output(y)
+    content = models.to_bytes(graph)
+    ready(content, memory_limit=30_000).invoke()
+    with pytest.raises(LimitError, match="memory"):
+        ready(content, memory_limit=30_000, experimental_preserve_all_tensors=True).invoke()
+
+
+def test_constants_that_share_bytes_count_each_for_itself_once_expanded():
+    graph = Graph()
+    raw = np.zeros(5000, np.uint8)
+    for i in range(20):
+        graph.tensor(Tensor(f"c{i}", (10_000,), DType.INT4, raw=raw))
+    graph.output(graph.add("NEG", [graph.input("x", (2,))]))
+    content = models.to_bytes(graph)
+    assert len(content) < 10_000
+    ready(content, memory_limit=300_000)
+    with pytest.raises(LimitError, match="memory"):
+        ready(content, memory_limit=100_000)
+
+
+def test_a_graph_may_have_no_tensors():
+    interpreter = ready(models.to_bytes(Graph(inputs=[-1])))
+    interpreter.invoke()
+    assert interpreter.get_input_details() == interpreter.get_output_details() == []
+
+
+def test_folded_results_count_against_the_memory_limit():
+    graph = Graph()
+    half = graph.constant(np.zeros(10_000, np.float16))
+    for i in range(20):
+        graph.add("DEQUANTIZE", [half], outputs=[Tensor(f"w{i}", (10_000,))])
+    graph.output(graph.add("NEG", [graph.input("x", (2,))]))
+    content = models.to_bytes(graph)
+    ready(content, memory_limit=1e6)
+    with pytest.raises(LimitError, match="memory"):
+        ready(content, memory_limit=5e5)
 
 
 def test_shapes_of_many_terabytes_are_refused_by_default():

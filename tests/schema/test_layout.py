@@ -42,6 +42,16 @@ def test_records_may_share_an_array() -> None:
     assert [r.numbers.tolist() for r in (root, *root.children)] == [list(range(100))] * 3
 
 
+def test_numbers_of_8_bytes_may_be_aligned_to_4() -> None:
+    places = set()
+    for word in ("", "word"):
+        record = SCHEMA.record("Root", text=word, numbers=np.array([1 << 40, -2]))
+        data = bytes(Encoder(SCHEMA, {("Root", "numbers"): 4}).encode(record, b"TEST"))
+        places.add(data.index(record.numbers.tobytes()) % 8)
+        assert decode(data).numbers.tolist() == [1 << 40, -2]
+    assert places == {0, 4}
+
+
 def test_fields_left_out_have_their_defaults() -> None:
     root = decode(encode(SCHEMA.record("Root")))
     assert root.small == 0

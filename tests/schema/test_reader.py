@@ -86,6 +86,7 @@ def test_structure_is_not_a_view() -> None:
         ({"tensor0_shape": ints(*[2**31 - 1] * 3)}, "too many elements"),
         ({"tensor0_shape": ints(*[1] * 40)}, "too many dimensions"),
         ({"tensor0_buffer": 9}, "names a buffer that does not exist.*below 2, found 9"),
+        ({"tensor1_is_variable": True}, "tensor 1 'w': the tensor is a variable, yet has constant"),
         ({"tensor0_external_buffer": 1}, "data lie in another file"),
         ({"signature_subgraph_index": 3}, "signature 'serve': it names a subgraph"),
         ({"buffer_offset": 1 << 40, "buffer_size": 8}, "buffer 1 lies outside the file"),
@@ -151,6 +152,22 @@ def test_a_zip_that_would_expand_without_bound_is_refused(monkeypatch: Any) -> N
     monkeypatch.setattr("martlet.schema.reader.MAX_FILES_BYTES", 4000)
     with pytest.raises(ModelError, match="associated files are too large.*found 5000"):
         read(stream.getvalue())
+
+
+def test_metadata_that_share_a_buffer_are_copied_once() -> None:
+    content = np.zeros(5000, np.uint8)
+    entries = [SCHEMA.record("Metadata", name=f"m{i}", buffer=1) for i in range(100)]
+    buffers = [SCHEMA.record("Buffer"), SCHEMA.record("Buffer", data=content)]
+    metadata = read(changed(root_metadata=entries, root_buffers=buffers)).metadata
+    assert len({id(a) for a in metadata.values()}) == 1
+
+
+def test_metadata_that_overlap_cannot_multiply_beyond_the_size_of_the_file() -> None:
+    outside = [SCHEMA.record("Buffer", offset=8 + i, size=2000) for i in range(100)]
+    entries = [SCHEMA.record("Metadata", name=f"m{i}", buffer=1 + i) for i in range(100)]
+    data = changed(root_metadata=entries, root_buffers=[SCHEMA.record("Buffer"), *outside])
+    with pytest.raises(ModelError, match="overlap, and are larger than the file"):
+        read(data)
 
 
 def test_a_damaged_zip_is_refused() -> None:

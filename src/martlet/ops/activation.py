@@ -27,6 +27,7 @@ from martlet.ops.fixed_point import (
     register_shift_right,
     round_half_away,
     saturate,
+    wrap_int32,
 )
 from martlet.ops.lookup_table import by_value, look_up
 from martlet.ops.operator import Call, Spec, broadcast, register
@@ -256,7 +257,7 @@ def _to_table_steps(call: Call, x: np.ndarray, shifts: tuple[int, ...]) -> np.nd
     """int16 inputs in steps of 1 / (3 * 4096).
 
     Scales 2^(s - 12) for s in `shifts` are exact. Others are a 15-bit whole number and a right
-    shift, which rounds half up.
+    shift, which rounds half up; scales from 16/3 on wrap.
     """
     log = math.log2(call.scale(0))
     steps = x.astype(np.int64)
@@ -266,7 +267,7 @@ def _to_table_steps(call: Call, x: np.ndarray, shifts: tuple[int, ...]) -> np.nd
     while multiplier <= 32767.0 / 2.0 and shift <= 30:
         multiplier, shift = multiplier * 2.0, shift + 1
     rounding = 1 << (shift - 1) if shift else 0
-    return (steps * int(min(multiplier, 2.0**31)) + rounding) >> shift
+    return wrap_int32(steps * int(min(multiplier, 2.0**31)) + rounding) >> shift
 
 
 def _sigmoid_lines(steps: np.ndarray, bits: int, saturated: int) -> np.ndarray:

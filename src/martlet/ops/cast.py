@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from martlet.dtypes import FLOATS, DType
+from martlet.dtypes import FLOATS, PACKED, DType
 from martlet.ops.float_to_integer import saturate_float
 from martlet.ops.operator import Call, Spec, register
 
 COMPLEX = (DType.COMPLEX64, DType.COMPLEX128)
-FOUR_BITS = (DType.INT4, DType.UINT4)
 TYPES = tuple(
     d for d in DType if d.supported and d not in (DType.STRING, DType.RESOURCE, DType.BFLOAT16)
 )
@@ -24,7 +23,7 @@ TYPES = tuple(
 def _infer(call: Call) -> list[Spec]:
     dtype = call.check_dtype(0, *TYPES)
     output = call.output().dtype
-    allowed = output in TYPES and (output not in FOUR_BITS or dtype in FLOATS or dtype is output)
+    allowed = output in TYPES and (output not in PACKED or dtype in FLOATS or dtype is output)
     call.check(allowed, f"{dtype.name} cannot be cast to the type of the output", found=output.name)
     return [Spec(output, call.shape(0))]
 

@@ -5,12 +5,12 @@ In: x, read as rows of `depth` elements; weights (units, depth); an optional bia
 
 What the types of x and of the weights make of it:
 - float32, float32: the formula.
-- float32, 8 or 4 bits ("hybrid"): x is quantised row by row (dynamic_quantization), the product is
-  one of integers, its result goes back to float32. Unsigned weights are read as signed ones.
-  Weights quantised in blocks are scaled before the product, and x is always asymmetric.
-- 8 bits, 8 or 4 bits: the int32 sum, times the double s_x · s_w / s_y, **rounds once**, half away
-  from zero. Sparse int8 weights have a kernel of their own, which rounds twice.
-- int16, 8 or 4 bits: the same with 64-bit sums (32-bit ones where `quantized_bias_type` says so).
+- float32, 8 bits or fewer ("hybrid"): x is quantised row by row (dynamic_quantization), the
+  product is one of integers, its result goes back to float32. Unsigned weights are read as signed
+  ones. Weights quantised in blocks are scaled before the product, and x is always asymmetric.
+- 8 bits, 8 bits or fewer: the int32 sum, times the double s_x · s_w / s_y, **rounds once**, half
+  away from zero. Sparse int8 weights have a kernel of their own, which rounds twice.
+- int16, 8 bits or fewer: the same with 64-bit sums (32-bit where `quantized_bias_type` says so).
 - int16, int16: 64-bit sums, times a multiplier of 16 bits, rounded once (`multiply_wide`).
 - weights SHUFFLED4x16INT8: uint8 to int16, rounds twice; zero points are 128. The second output is
   x, biased and reordered, as that kernel leaves it.
@@ -42,15 +42,15 @@ from martlet.ops.fixed_point import (
 from martlet.ops.integer_matmul import centered, integer_matmul
 from martlet.ops.operator import Call, Shape, Spec, register
 
-F32, U8, I8, I4, I16 = DType.FLOAT32, DType.UINT8, DType.INT8, DType.INT4, DType.INT16
-I32, I64 = DType.INT32, DType.INT64
+F32, U8, I8, I16 = DType.FLOAT32, DType.UINT8, DType.INT8, DType.INT16
+I4, I2, I32, I64 = DType.INT4, DType.INT2, DType.INT32, DType.INT64
 
 # Type of x -> types of weights, of the bias, of the output.
 PAIRINGS: dict[DType, tuple[tuple[DType, ...], tuple[DType, ...], tuple[DType, ...]]] = {
-    F32: ((F32, I8, I4, U8), (F32,), (F32,)),
+    F32: ((F32, I8, I4, I2, U8), (F32,), (F32,)),
     U8: ((U8,), (I32,), (U8, I16)),
-    I8: ((I8, I4), (I32,), (I8,)),
-    I16: ((I8, I4, I16), (I32, I64), (I16,)),
+    I8: ((I8, I4, I2), (I32,), (I8,)),
+    I16: ((I8, I4, I2, I16), (I32, I64), (I16,)),
 }
 # Only hybrid layers have activations that are no interval.
 CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -147,7 +147,7 @@ def _check_float(call: Call) -> None:
     if call.option("fused_activation_function") not in CURVES:
         fused_activation(call)
     if is_blockwise(call, 1):
-        call.check_dtype(1, I8, I4)
+        call.check_dtype(1, I8, I4, I2)
         check_blockwise(call, 1)
     else:
         _weight_scales(call)
@@ -167,7 +167,7 @@ def _check_quantized(call: Call, dtype: DType, output: DType) -> None:
         _check_zero_point(call, what, zero, of, symmetric=of is I16)
     if not per_channel:
         of = call.dtype(1)
-        _check_zero_point(call, "the weights", call.zero_point(1), of, symmetric=of is I4)
+        _check_zero_point(call, "the weights", call.zero_point(1), of, symmetric=of in (I4, I2))
     if dtype is I16:
         _sum_type(call)
 

@@ -21,7 +21,7 @@ from martlet.ops.blockwise import check_blockwise, dequantize_blocks, is_blockwi
 from martlet.ops.operator import Call, Spec, register
 
 F16, F32, I32 = DType.FLOAT16, DType.FLOAT32, DType.INT32
-QUANTIZED_ROWS = (DType.INT8, DType.UINT8, DType.INT4)
+QUANTIZED_ROWS = (DType.INT8, DType.UINT8, DType.INT4, DType.INT2)
 COMBINERS = ("SUM", "MEAN", "SQRTN")
 
 

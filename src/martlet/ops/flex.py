@@ -22,11 +22,11 @@ from martlet.ops.operator import Call, Operator, Spec, lookup, register
 Rule = Callable[[Call, Attributes], Any]
 
 
-def _integer(name: str, default: int = 0) -> Rule:
+def _integer(name: str, default: int = 0, bits: int = 32) -> Rule:
     def rule(call: Call, found: Attributes) -> int:
         value = found.get(name, default)
-        if not isinstance(value, int) or not -(1 << 31) <= value < 1 << 31:
-            call.fail(f"attribute {name} is not a 32-bit integer", found=repr(value)[:40])
+        if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits - 1:
+            call.fail(f"attribute {name} is not a {bits}-bit integer", found=repr(value)[:40])
         return int(value)
 
     return rule
@@ -115,6 +115,7 @@ _RESIZE = {
 _INDEX = {"output_type": _output_type}
 _BLOCK = {"block_size": _integer("block_size")}
 _PARTS = {"num_splits": _integer("num_split")}
+_SEEDS = {"seed": _integer("seed", bits=64), "seed2": _integer("seed2", bits=64)}
 _ADJOINT = {"adj_x": _flag("adj_x"), "adj_y": _flag("adj_y")}
 # Options of the twin that follow from attributes; the others have the schema's defaults.
 _OPTIONS: dict[str, Mapping[str, Rule]] = {
@@ -125,6 +126,7 @@ _OPTIONS: dict[str, Mapping[str, Rule]] = {
     **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _ADJOINT),
     **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), _BLOCK),
     **dict.fromkeys(("Split", "SplitV"), _PARTS),
+    **dict.fromkeys(("Multinomial", "RandomUniform", "RandomStandardNormal"), _SEEDS),
     "MatMul": {"adj_x": _flag("transpose_a"), "adj_y": _flag("transpose_b")},
     "Cast": {"out_data_type": _type("DstT", "FLOAT32"), "in_data_type": _type("SrcT", "FLOAT32")},
     "Shape": {"out_type": _type("out_type", "INT32")},
@@ -174,11 +176,12 @@ _SPELT_ALIKE = (
     "ComplexAbs Cos Cumsum DepthToSpace Div Elu Equal Exp ExpandDims Fill Floor FloorDiv "
     "FloorMod Gather GatherNd Greater GreaterEqual Imag LeakyRelu Less LessEqual Log LogSoftmax "
     "LogicalAnd LogicalNot LogicalOr MatrixDiag MatrixSetDiag Maximum Mean Minimum MirrorPad Mul "
-    "Neg NotEqual OneHot Pack Pad Pow Range Rank Real Relu Reshape ResizeBilinear "
-    "ResizeNearestNeighbor ReverseSequence RightShift Round Rsqrt ScatterNd SegmentSum Select "
-    "Shape Sign Sin Slice Softmax SpaceToDepth SparseToDense Split SplitV Sqrt Square "
-    "SquaredDifference Squeeze StridedSlice Sub Sum Tanh Tile Transpose Unique Unpack "
-    "UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Where ZerosLike"
+    "Multinomial Neg NotEqual OneHot Pack Pad Pow RandomStandardNormal RandomUniform Range Rank "
+    "Real Relu Reshape ResizeBilinear ResizeNearestNeighbor ReverseSequence RightShift Round "
+    "Rsqrt ScatterNd SegmentSum Select Shape Sign Sin Slice Softmax SpaceToDepth SparseToDense "
+    "Split SplitV Sqrt Square SquaredDifference Squeeze StridedSlice Sub Sum Tanh Tile Transpose "
+    "Unique Unpack UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum "
+    "Where ZerosLike"
 )
 
 
@@ -252,4 +255,4 @@ _register: Any = partial(
     register, infer=_infer, evaluate=_evaluate, inputs=(0, None), outputs=(1, None), custom=True
 )
 for _name in _TWINS:
-    _register(f"Flex{_name}")
+    _register(f"Flex{_name}", pure=_OPTIONS.get(_name) is not _SEEDS)

@@ -16,7 +16,7 @@ from martlet.ops.fixed_point import INT32_MIN
 
 
 def limits(dtype: DType) -> tuple[int, int]:
-    """Least and greatest value of an integer type, 4-bit ones included."""
+    """Least and greatest value of an integer type, those of 4 and 2 bits included."""
     if dtype.numpy.kind == "u":
         return 0, (1 << dtype.bits) - 1
     return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1

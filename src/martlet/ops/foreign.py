@@ -7,10 +7,6 @@ would help, rather than that an operator is missing.
 
 from __future__ import annotations
 
-import numpy as np
-
-from martlet.ops.operator import Call, Spec, register
-
 _COMPILED = (
     "holds code compiled for one accelerator, which only that chip's runtime can run",
     "Use the model from before it was compiled for the chip.",
@@ -23,31 +19,27 @@ _TEST = (
     "is a stand-in from another project's tests and computes nothing of its own",
     "Register a meaning for it with custom_ops=.",
 )
-_REASONS = {
+REASONS = {
     "DISPATCH_OP": _COMPILED,
     "edgetpu-custom-op": _COMPILED,
     "ethos-u": _COMPILED,
     "MTKEXT_CONV_2D": _VENDOR,
-    "CustomTestOp": _TEST,
-    "testing_op": _TEST,
-    "CUSTOM_OP_STRING_TO_FLOATS": _TEST,
-    "CUSTOM_OP_STRING_TO_DOUBLES": _TEST,
-    "CUSTOM_OP_STRING_TO_BOOLS": _TEST,
-    "CUSTOM_OP_GENERATE_LABELS": _TEST,
+    **dict.fromkeys(
+        (
+            "CUSTOM_OP_GENERATE_LABELS",
+            "CUSTOM_OP_STRING_TO_BOOLS",
+            "CUSTOM_OP_STRING_TO_DOUBLES",
+            "CUSTOM_OP_STRING_TO_FLOATS",
+            "CustomTestOp",
+            "FakeOp",
+            "FlexDouble",
+            "NPU_OP",
+            "fake-op-double",
+            "testing_op",
+            "the_custom_code",
+        ),
+        _TEST,
+    ),
 }
-
-
-def _refuse(call: Call) -> list[Spec]:
-    problem, hint = _REASONS[call.op]
-    call.unsupported(f"the custom operator {call.op} {problem}", hint)
-
-
-def _never(call: Call, *_: np.ndarray) -> np.ndarray:
-    raise AssertionError(call.op)
-
-
-for _name in _REASONS:
-    register(
-        _name, infer=_refuse, evaluate=_never, inputs=(0, None), outputs=(0, None), custom=True,
-        pure=False,
-    )  # fmt: skip
+"""What each is, and what helps. The nodes may break rules that other nodes keep (scratch tensors
+that nothing computes), so that the name alone decides."""

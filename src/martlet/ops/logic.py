@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from martlet.dtypes import DType
+from martlet.dtypes import PACKED, DType
 from martlet.ops.operator import Call, Spec, broadcast, register
 from martlet.ops.pairwise import check_pair
 
@@ -21,7 +21,6 @@ BITS = (DType.INT8, DType.INT16, DType.INT32)
 UNSIGNED_BITS = (DType.UINT8, DType.UINT16, DType.UINT32)
 INTEGERS = (*BITS, *UNSIGNED_BITS, DType.INT64, DType.UINT64)
 NUMBERS = (DType.FLOAT16, DType.FLOAT32, DType.FLOAT64, *INTEGERS, DType.BOOL)
-PACKED = (DType.INT4, DType.UINT4)
 
 
 def _right_shift(x: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ from martlet.schema.tflite import SCHEMA
 
 Shape = tuple[int, ...]
 INDICES = (DType.INT32, DType.INT64)
+QUANTIZED = (DType.UINT8, DType.INT8, DType.INT16)
 
 
 class Spec(NamedTuple):
@@ -227,6 +228,22 @@ class Call:
         for i in indices[1:]:
             self.check_dtype(i, first)
         return first
+
+    def check_same_quantization(self, i: int, output: int = 0) -> None:
+        """Raise unless an output is quantised as input i is, where both are quantised integers:
+        the operator hands stored values on, which would stand for other numbers."""
+
+        def facts(tensor: Tensor) -> tuple[list[float], list[int]]:
+            q = tensor.quantization
+            return ([], []) if q is None else (q.scale.tolist(), q.zero_point.tolist())
+
+        given, declared = facts(self.input(i)), facts(self.output(output))
+        self.check(
+            given == declared or self.dtype(i) not in QUANTIZED,
+            f"input {i} is quantised differently from output {output}",
+            f"scale {declared[0]}, zero point {declared[1]}",
+            f"scale {given[0]}, zero point {given[1]}",
+        )
 
     def check_rank(self, i: int, low: int, high: int | None = None) -> Shape:
         """Raise unless input i has so many dimensions; returns its shape."""

@@ -66,7 +66,12 @@ def _pad_spec(call: Call) -> list[Spec]:
     if call.has(2):
         call.check_same_dtype(0, 2)
         call.check_one(2)
+<<<<<<< HEAD
     elif stored_zero(call):
+=======
+        call.check_same_quantization(2)
+    elif _zero(call):
+>>>>>>> main
         limits = np.iinfo(dtype.numpy)
         zero = stored_zero(call)
         call.check(
@@ -103,6 +108,7 @@ def _pad(call: Call, x: np.ndarray, _: np.ndarray, value: np.ndarray | None = No
 
 
 def _mirror_spec(call: Call) -> list[Spec]:
+    call.check_same_quantization(0)
     paddings = _paddings(call, INDICES)
     mode = call.option("mode")
     call.check(

@@ -176,6 +176,7 @@ def _blocks(call: Call) -> tuple[list[int], list[tuple[int, int]]] | None:
 
 
 def _space_to_batch_spec(call: Call) -> list[Spec]:
+    call.check_same_quantization(0)
     found = _blocks(call)
     if found is None:
         return [Spec(call.dtype(0), None)]
@@ -211,6 +212,7 @@ def _space_to_batch(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
 
 
 def _batch_to_space_spec(call: Call) -> list[Spec]:
+    call.check_same_quantization(0)
     found = _blocks(call)
     if found is None:
         return [Spec(call.dtype(0), None)]

@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from martlet.dtypes import DType
+from martlet.dtypes import PACKED, DType
 from martlet.graph import Quantization
 from martlet.ops.blockwise import check_blockwise, dequantize_blocks, is_blockwise
 from martlet.ops.fixed_point import (
@@ -32,6 +32,7 @@ from martlet.ops.fixed_point import (
 from martlet.ops.float_to_integer import convert_as_x86, limits, saturate_float
 from martlet.ops.lookup_table import by_value
 from martlet.ops.operator import Call, Spec, register
+from martlet.ops.pairwise import is_quantized
 from martlet.schema.flexbuffer import decode
 
 FOUR_BITS = (DType.INT4, DType.UINT4)
@@ -44,7 +45,7 @@ QUANTIZE_TO = dict.fromkeys(FLOATS, (*EIGHT_BITS, DType.INT16, *FOUR_BITS)) | {
     DType.INT16: (DType.INT8, DType.INT16, DType.INT32),
     DType.INT32: (DType.INT8, DType.INT16),
 }
-DEQUANTIZABLE = (*EIGHT_BITS, *FOUR_BITS, DType.INT16, DType.INT32, DType.FLOAT16)
+DEQUANTIZABLE = (*EIGHT_BITS, *PACKED, DType.INT16, DType.INT32, DType.FLOAT16)
 
 
 def _check_zero_points(call: Call, quantization: Quantization, what: str) -> None:
@@ -94,18 +95,20 @@ def _infer_quantize(call: Call) -> list[Spec]:
         _check_channels(call, call.output_quantization(), "output 0")
     else:
         _ratio(call)
-        _check_zero_points(call, call.quantization(0), "input 0")
+        if is_quantized(call, 0):
+            _check_zero_points(call, call.quantization(0), "input 0")
         _check_zero_points(call, call.output_quantization(), "output 0")
     return [Spec(output, call.shape(0))]
 
 
 def _ratio(call: Call) -> float:
-    """Scale of the input / scale of the output, in float64."""
-    return call.scale(0) / call.output_scale()
+    """Scale of the input / scale of the output, in float64; an input without scale is all 0."""
+    return call.scale(0) / call.output_scale() if is_quantized(call, 0) else 0.0
 
 
 def _requantize(call: Call, x: np.ndarray) -> np.ndarray:
-    steps = wrap_int32(x.astype(np.int64) - call.zero_point(0))
+    zero = call.zero_point(0) if is_quantized(call, 0) else 0
+    steps = wrap_int32(x.astype(np.int64) - zero)
     scaled = multiply_twice(steps, *quantize_multiplier(_ratio(call)))
     stored = wrap_int32(scaled + call.output_zero_point())
     return saturate(stored, call.output().dtype.numpy)

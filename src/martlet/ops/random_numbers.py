@@ -82,7 +82,7 @@ def _counters(start: int, count: int) -> np.ndarray:
 
 def _stream(call: Call) -> Stream:
     """The stream of this node, begun from its seeds at the first use."""
-    key = ("random", id(call.node))
+    key = ("random", id(call.graph), call.node.outputs[0])
     if key not in call.session.resources:
         seed, seed2 = (call.option(n) & (2**64 - 1) for n in ("seed", "seed2"))
         if seed == 0 and seed2 == 0:

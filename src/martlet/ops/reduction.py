@@ -221,22 +221,9 @@ def _infer(call: Call) -> list[Spec]:
         call.check_dtype(0, *operator.quantized_types)
         _scales(call)
     elif dtype in EIGHT_AND_SIXTEEN:
-        _check_same_scale(call)
+        call.check_same_quantization(0)
     axes = _axes(call)
     return [Spec(dtype, None if axes is None else _reduced(call, axes))]
-
-
-def _check_same_scale(call: Call) -> None:
-    given, declared = (
-        [(float(q.scale[0]), int(q.zero_point[0]))] if q and q.scale.size else []
-        for q in (call.input(0).quantization, call.output().quantization)
-    )
-    call.check(
-        given == declared,
-        f"{call.op} needs one quantisation for input and output",
-        str(given),
-        str(declared),
-    )
 
 
 def _evaluate(call: Call, x: np.ndarray, _: np.ndarray) -> np.ndarray:

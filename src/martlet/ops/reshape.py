@@ -57,6 +57,7 @@ def _squeezed_shape(call: Call) -> list[Spec]:
 
 def _expanded_shape(call: Call) -> list[Spec]:
     """EXPAND_DIMS: with a 1 put in where input 1 says; -1 is behind the last dimension."""
+    call.check_same_quantization(0)
     value = call.integer(1)
     if value is None:
         return [Spec(call.dtype(0), None)]

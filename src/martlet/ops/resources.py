@@ -75,7 +75,12 @@ def _infer_assign(call: Call) -> list[Spec]:
 
 
 def _assign(call: Call, handle: np.ndarray, value: np.ndarray) -> list[np.ndarray]:
-    call.session.resources["variable", int(handle.item())] = value.copy()
+    key = "variable", int(handle.item())
+    resources = call.session.resources
+    before = resources[key].nbytes if key in resources else 0
+    held = resources.get("variable bytes", 0) - before + value.nbytes
+    call.session.reserve(held, call.place)
+    resources[key], resources["variable bytes"] = value.copy(), held
     return []
 
 

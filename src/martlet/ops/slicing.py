@@ -230,6 +230,8 @@ def _unpack_spec(call: Call) -> list[Spec]:
         f"num and size {call.outputs}",
         f"num {count}, size {shape[axis]}",
     )
+    for output in range(count):
+        call.check_same_quantization(0, output)
     return [Spec(call.dtype(0), (*shape[:axis], *shape[axis + 1 :]))] * count
 
 

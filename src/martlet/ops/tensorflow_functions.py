@@ -8,6 +8,7 @@ and `StringToHashBucketFast` the fingerprint of each string modulo the number of
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,18 @@ from martlet.ops.operator import Call, Spec, like_input, register
 
 Function = Callable[[np.ndarray], np.ndarray]
 _FLOATS = (DType.FLOAT32, DType.FLOAT16, DType.FLOAT64)
+
+
+def _softsign(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / (1 + np.abs(x)))
+
+
 _FUNCTIONS: dict[str, Any] = {
     "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh,
     "Atan": np.arctan, "Atanh": np.arctanh, "Cosh": np.cosh, "Expm1": np.expm1,
     "Inv": np.reciprocal, "Log1p": np.log1p, "Reciprocal": np.reciprocal, "Rint": np.rint,
-    "Sinh": np.sinh, "Tan": np.tan,
+    "Sinh": np.sinh, "Softplus": partial(np.logaddexp, 0.0), "Softsign": _softsign,
+    "Tan": np.tan,
 }  # fmt: skip
 _SAME = ("Identity", "StopGradient", "PreventGradient", "Snapshot")
 

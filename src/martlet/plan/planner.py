@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.errors import MartletError, ModelError, UnsupportedError
 from martlet.graph import ABSENT, Graph, Model, Node, fits
+from martlet.ops.foreign import REASONS
 from martlet.ops.operator import Call, Operator, Session, Spec, constant_value, lookup
 
 # Folded results larger than this are computed in every run instead, so that a plan does not
@@ -45,7 +46,8 @@ class Plan:
     """The steps of one graph for one set of input shapes.
 
     specs: what is known of every tensor (None: nothing computes it). values: constants and
-    folded results. peak_bytes: the largest sum of live tensors that are not constant.
+    folded results, `held_bytes` of which are not in the file. peak_bytes: the largest sum of
+    live tensors that are not constant.
     """
 
     graph: Graph
@@ -53,6 +55,7 @@ class Plan:
     steps: list[Step]
     specs: list[Spec | None]
     values: dict[int, np.ndarray]
+    held_bytes: int
     peak_bytes: int
 
 
@@ -60,6 +63,9 @@ def resolve(node: Node, place: str, custom: Mapping[str, Operator]) -> Operator:
     """The operator of a node, with its registration checked. `custom`: the caller's own ones."""
     operator = custom.get(node.op) if node.custom else None
     operator = operator or lookup(node.op, node.custom)
+    if operator is None and node.custom and node.op in REASONS:
+        reason, hint = REASONS[node.op]
+        raise UnsupportedError(f"the custom operator {node.op} {reason}", where=place, hint=hint)
     if operator is None:
         kind = "custom operator" if node.custom else "operator"
         raise UnsupportedError(
@@ -126,6 +132,7 @@ def make_plan(
     graph = model.graphs[index]
     specs: list[Spec | None] = [None] * len(graph.tensors)
     values: dict[int, np.ndarray] = {}
+    held = 0  # many tensors may expand the same bytes of a file
     computed = {i for node in graph.nodes for i in node.outputs}
     given = {*graph.inputs, *graph.outputs}
     for i, tensor in enumerate(graph.tensors):
@@ -134,6 +141,8 @@ def make_plan(
             raise UnsupportedError(f"the type {tensor.dtype.name} is not supported", where=where)
         if tensor.is_constant:
             values[i] = constant_value(tensor, where)
+            held += _new_bytes(values[i], [tensor.raw])
+            session.reserve(held, where)
             specs[i] = Spec(tensor.dtype, tensor.shape)
         elif tensor.is_variable:
             specs[i] = Spec(tensor.dtype, tensor.shape)
@@ -161,6 +170,11 @@ def make_plan(
             continue
         if step is not None:
             steps.append(step)
+        else:
+            sources = [values[i] for i in node.inputs if i in values]
+            held += sum(_new_bytes(values[i], sources) for i in node.outputs if i != ABSENT)
+            session.reserve(held, place)
+            session.tick()
     for i in graph.outputs:
         if specs[i] is None:
             raise ModelError(
@@ -168,7 +182,13 @@ def make_plan(
                 where=f"{model.source}, subgraph {index}",
             )
     peak = _liveness(graph, steps, specs, values)
-    return Plan(graph, index, steps, specs, values, peak)
+    return Plan(graph, index, steps, specs, values, held, peak)
+
+
+def _new_bytes(value: np.ndarray, sources: Iterable[np.ndarray | None]) -> int:
+    """The bytes of an array; 0 if it is a view of one of its sources."""
+    known = any(s is not None and np.may_share_memory(value, s) for s in sources)
+    return 0 if known else value.nbytes
 
 
 def _plan_node(
@@ -252,6 +272,8 @@ def infer(call: Call) -> list[Spec]:
                 spec.dtype.name,
                 declared.dtype.name,
             )
+        if not spec.dtype.supported:
+            call.unsupported(f"output {i} {declared.name!r} has the type {spec.dtype.name}")
         if spec.shape is not None:
             if any(n < 0 for n in spec.shape):
                 call.fail(f"output {i} would have a negative size", found=str(list(spec.shape)))
@@ -279,7 +301,7 @@ def _liveness(
     graph: Graph, steps: list[Step], specs: list[Spec | None], values: dict[int, np.ndarray]
 ) -> int:
     """Fill in `release` of every step; returns the peak of live bytes."""
-    keep = set(graph.outputs) | set(graph.inputs) | set(values)
+    keep = set(graph.outputs) | {*graph.inputs} - {ABSENT} | set(values)
     keep |= {i for i, t in enumerate(graph.tensors) if t.is_variable}
     last: dict[int, int] = {}
     for position, step in enumerate(steps):

@@ -27,6 +27,7 @@ _RANGES = {
     DType.INT16: (-32768, 32767),
     DType.INT4: (-8, 7),
     DType.UINT4: (0, 15),
+    DType.INT2: (-2, 1),
 }
 
 

@@ -28,7 +28,6 @@ _SHOWN = {
     DType.BFLOAT16: np.void,
     DType.FLOAT8_E4M3FN: np.int8,
     DType.FLOAT8_E5M2: np.int8,
-    DType.INT2: np.int8,
 }
 
 

@@ -29,6 +29,9 @@ from martlet.runtime.threads import Pool
 MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
 CALL_DEPTH = 24
+PLANS_AT_ONCE = 2000
+"""Plans of subgraphs that the plan of one graph may need. Graphs that call each other in many
+ways would otherwise be planned again for every path between them."""
 
 
 def limit_from(name: str, value: float | None, default: float | None) -> float | None:
@@ -75,11 +78,13 @@ class Session:
         """The plan that was last used or made for each graph."""
         self._deadline: float | None = None
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._at_once: dict[Any, Plan] | None = None
         self.threads = threads
         self._machine_code = not (reference or keep_all)
         self._pool: Pool | None = None
-        self._native: dict[int, NativePlan] = {}
+        self._native: OrderedDict[int, NativePlan] = OrderedDict()
         self._live = 0
+        self._state = 0
         self._calling: list[int] = []
 
     # For operators ------------------------------------------------------------------------
@@ -148,6 +153,36 @@ class Session:
             self._plans.move_to_end(key)
             self.latest[index] = self._plans[key]
             return self._plans[key]
+        if self._at_once is not None:
+            return self._plan_inside(key)
+        self._at_once, before = {}, self._live
+        try:
+            plan = self._make_plan(key)
+            self._plans.update(self._at_once)
+        finally:
+            self._at_once, self._live = None, before
+        self._plans[key] = self.latest[index] = plan
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _plan_inside(self, key: tuple[int, tuple[Spec, ...]]) -> Plan:
+        """The plan of a graph that the graph being planned calls."""
+        assert self._at_once is not None
+        if key not in self._at_once:
+            if len(self._at_once) >= PLANS_AT_ONCE:
+                raise LimitError(
+                    "subgraphs call each other in too many ways",
+                    where=self.model.source,
+                    expected=f"at most {PLANS_AT_ONCE} graphs and shapes",
+                )
+            self._at_once[key] = plan = self._make_plan(key)
+            self._live += plan.held_bytes
+        self.latest[key[0]] = self._at_once[key]
+        return self._at_once[key]
+
+    def _make_plan(self, key: tuple[int, tuple[Spec, ...]]) -> Plan:
+        index, specs = key
         try:
             plan = make_plan(self.model, index, specs, self, self.custom)
         except MartletError:
@@ -155,10 +190,6 @@ class Session:
         except MemoryError as error:
             raise LimitError("out of memory while planning", where=self.model.source) from error
         self.reserve(plan.peak_bytes, f"{self.model.source}, subgraph {index}")
-        self._plans[key] = self.latest[index] = plan
-        while len(self._plans) > PLANS_KEPT:
-            _, old = self._plans.popitem(last=False)
-            self._native.pop(id(old), None)
         return plan
 
     def native(self, plan: Plan) -> NativePlan | None:
@@ -169,9 +200,13 @@ class Session:
             self._pool = Pool(image, self.threads) if image else None
         if self._pool is None:
             return None
-        if id(plan) not in self._native:
-            self._native[id(plan)] = NativePlan(plan, self._pool)
-        return self._native[id(plan)]
+        native = self._native.get(id(plan))
+        if native is None or native.plan is not plan:
+            native = self._native[id(plan)] = NativePlan(plan, self._pool)
+        self._native.move_to_end(id(plan))
+        while len(self._native) > PLANS_KEPT:
+            self._native.popitem(last=False)
+        return native
 
     def start_clock(self) -> None:
         """Begin a run that the time limit bounds."""
@@ -192,25 +227,32 @@ class Session:
         if native is not None:
             native.run(env, partial(self._do, plan.index))
         else:
-            for step in plan.steps:
-                for i, array in zip(step.outputs, self._do(plan.index, step, env), strict=True):
-                    if i != ABSENT:
-                        env[i] = array
-                        self._live += array.nbytes
-                if self.kept is None:
-                    for i in step.release:
-                        self._live -= env.pop(i).nbytes
+            self._run_steps(plan, env)
         if self.kept is not None:
             self.kept[plan.index] = env
         self._live = before
         return [env[i] for i in plan.graph.outputs]
+
+    def _run_steps(self, plan: Plan, env: dict[int, np.ndarray]) -> None:
+        """Run every step by its NumPy meaning, holding only what later steps need."""
+        for step in plan.steps:
+            for i, array in zip(step.outputs, self._do(plan.index, step, env), strict=True):
+                if i != ABSENT:
+                    env[i] = array
+                    self._live += array.nbytes
+            if self.kept is not None:
+                self.reserve(0, step.call.place)  # the plan's peak does not count what is kept
+                continue
+            for i in step.release:
+                self._live -= env.pop(i).nbytes
 
     def variable(self, index: int, tensor: int) -> np.ndarray:
         """The state of a variable tensor; zero (its zero point, if it is int8) at first."""
         key = (index, tensor)
         if key not in self.variables:
             declared = self.model.graphs[index].tensors[tensor]
-            self.reserve(declared.nbytes, f"{self.model.source}, variable {declared.name!r}")
+            self._state += declared.nbytes
+            self.reserve(self._state, f"{self.model.source}, variable {declared.name!r}")
             self.variables[key] = np.empty(declared.shape, declared.dtype.numpy)
             self._reset(key)
         return self.variables[key]

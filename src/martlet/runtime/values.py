@@ -15,7 +15,7 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.errors import ArgumentError, UnsupportedError
 
-_RANGES = {DType.INT4: (-8, 7), DType.UINT4: (0, 15)}
+_RANGES = {DType.INT4: (-8, 7), DType.UINT4: (0, 15), DType.INT2: (-2, 1)}
 
 
 def exact_value(value: Any, dtype: DType, what: str) -> np.ndarray:

@@ -119,6 +119,8 @@ class _ModelReader:
         self.root = root
         self.view = view
         self.source = source
+        self.copies: dict[tuple[int, int], np.ndarray] = {}
+        self.copied = 0
         self.buffers = [self._buffer(i, b) for i, b in enumerate(root.buffers or [])]
         self.codes = [self._operator_code(i, c) for i, c in enumerate(root.operator_codes or [])]
 
@@ -146,7 +148,7 @@ class _ModelReader:
                 )
             data = self.buffers[entry.buffer]
             model.metadata[entry.name or ""] = (
-                np.zeros(0, np.uint8) if data is None else data.copy()
+                np.zeros(0, np.uint8) if data is None else self._copy(data)
             )
         model.files = read_files(self.view, self.source)
         return model
@@ -163,6 +165,17 @@ class _ModelReader:
             return np.frombuffer(self.view, np.uint8, buffer.size, buffer.offset)
         data: np.ndarray | None = buffer.data
         return data if data is not None and data.size else None
+
+    def _copy(self, view: np.ndarray) -> np.ndarray:
+        """A copy of some of the file's bytes; the same one where they are referred to again.
+        All copies together are no larger than the file."""
+        key = (view.ctypes.data, view.size)
+        if key not in self.copies:
+            self.copied += view.nbytes
+            if self.copied > len(self.view):
+                raise self.error("metadata and options overlap, and are larger than the file")
+            self.copies[key] = view.copy()
+        return self.copies[key]
 
     def _operator_code(self, index: int, code: Record) -> tuple[str, bool, int]:
         """(operator name, whether it is a custom one, version)"""
@@ -254,6 +267,8 @@ class _ModelReader:
         )
         if tensor.raw is not None and tensor.size == 0 and tensor.dtype is not DType.STRING:
             tensor.raw = None if tensor.raw.size else tensor.raw
+        if tensor.is_variable and tensor.is_constant:
+            raise self.error("the tensor is a variable, yet has constant data", where)
         return tensor
 
     def _shape(self, values: Any, where: str) -> tuple[int, ...]:
@@ -348,7 +363,7 @@ class _ModelReader:
             options_type=options.table if options else "",
             version=version,
             custom=custom,
-            custom_options=None if custom_options is None else custom_options.copy(),
+            custom_options=None if custom_options is None else self._copy(custom_options),
             intermediates=self._indices(
                 record.intermediates, count, f"{where}, its intermediates", optional=True
             ),
