@@ -41,13 +41,8 @@ def _concatenation_spec(call: Call) -> list[Spec]:
         )
         total += shape[axis]
         if dtype is DType.INT8:
-<<<<<<< HEAD
-            _check_quantization(call, i)
-        elif dtype is DType.UINT8 and rescaled(call, i):
-=======
             call.check_same_quantization(i)
-        elif dtype is DType.UINT8 and _rescaled(call, i):
->>>>>>> main
+        elif dtype is DType.UINT8 and rescaled(call, i):
             call.scale(i)
             call.output_scale()
     return [Spec(dtype, (*first[:axis], total, *first[axis + 1 :]))]

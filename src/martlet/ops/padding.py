@@ -66,12 +66,8 @@ def _pad_spec(call: Call) -> list[Spec]:
     if call.has(2):
         call.check_same_dtype(0, 2)
         call.check_one(2)
-<<<<<<< HEAD
-    elif stored_zero(call):
-=======
         call.check_same_quantization(2)
-    elif _zero(call):
->>>>>>> main
+    elif stored_zero(call):
         limits = np.iinfo(dtype.numpy)
         zero = stored_zero(call)
         call.check(
