@@ -19,8 +19,8 @@ def test_a_local_array_holds_addresses_that_pointers_are_read_from(target: Targe
         table = k.local(I64, 4)
         for i in range(4):
             k.store(table, i, k.address(x + 3 * i))
-        for i in k.range(first, last):
-            k.store(y, i, k.scalar(k.pointer_at(table, i, F32), 1))
+        for unit in k.range(first, last):
+            k.store(y, unit, k.scalar(k.pointer_at(table, unit, F32), 1))
 
     kernel = Kernel("test_local", write, arguments("x: *float", "y: *float"))
     x, y = np.arange(12, dtype=np.float32), np.zeros(4, np.float32)
