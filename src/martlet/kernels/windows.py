@@ -24,6 +24,7 @@ WINDOW = (
     "dilation_h: i64", "dilation_w: i64",
 )  # fmt: skip
 """Arguments for `Window`."""
+TILE = 7  # output columns at a time; sizes of images in networks are often multiples of it
 COLUMNS = 6  # output columns at a time: independent sums hide the latency of multiply-add
 
 
@@ -147,6 +148,71 @@ def each_window(
             k.store(target, (at + n) * image.channels, finish(total.value), mask)
 
     image.vectors(k, *units, vector)
+
+
+def each_square_window(
+    k: Builder,
+    x: Pointer,
+    y: Pointer,
+    image: Image,
+    taps: int,
+    stride: int,
+    units: tuple[Value, Value],
+    channel: Callable[[Value], Reduction],
+) -> None:
+    """Reduce every window of `taps` x `taps`, `TILE` output columns at a time.
+
+    There must be a vector of channels and `TILE` output columns; on either side, windows may
+    hang over by half their taps. Every column of an image row is loaded once for all output
+    columns of a tile. Which columns the image lacks is known when the code is written.
+    """
+    reach = stride * (TILE - 1) + taps  # columns of the image under a tile
+    one, number = k.constant(1, I64), k.constant(taps, I64)
+
+    def vector(c: Value, row: Value, row_end: Value, _: Value | None) -> None:
+        reduction = channel(c)
+        for output in k.range(row, row_end):
+            top, source, target = image.line(x, y, output, stride, c)
+            down = taps_inside(k, top, image.height, number, one)
+            for start in k.range(0, image.out_width, TILE):
+                # The last tile computes some columns again rather than being a short one.
+                at = k.minimum(start, image.out_width - TILE)
+                left = at * stride - image.pad_left
+                missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
+                from_here, to_here = source + left * image.channels, target + at * image.channels
+                for before in range(taps // 2 + 1):
+                    for after in range(taps // 2 + 1):
+                        with k.when(missing[0].equals(before) & missing[1].equals(after)):
+                            met = range(before, reach - after)
+                            tile(reduction, from_here, to_here, down, met)
+
+    def tile(
+        reduction: Reduction, source: Pointer, target: Pointer, down: tuple[Value, Value],
+        met: range,
+    ) -> None:  # fmt: skip
+        """`met`: the columns under the tile that lie in the image."""
+        totals = [k.variable(reduction.start) for _ in range(TILE)]
+        for total in totals:
+            total.value = reduction.start
+        for i in k.range(*down):
+            add = [reduction.tap(i * taps + j) for j in range(taps)]
+            line = source + i * image.x_row
+            sums = [total.value for total in totals]
+            for column in met:
+                value = k.load(line, image.channels * column)
+                for n in range(TILE):
+                    if 0 <= column - n * stride < taps:
+                        sums[n] = add[column - n * stride](sums[n], value)
+            for total, result in zip(totals, sums, strict=True):
+                total.value = result
+        finish = {
+            count: reduction.finish((down[1] - down[0]) * count) for count in range(1, taps + 1)
+        }
+        for n, total in enumerate(totals):
+            count = sum(n * stride + j in met for j in range(taps))
+            k.store(target, image.channels * n, finish[count](total.value))
+
+    image.vectors(k, *units, vector, masked=False)
 
 
 @dataclass
