@@ -45,6 +45,25 @@ class Image:
     block_rows: Value
     block_channels: Value
 
+    def blocks(
+        self,
+        k: Builder,
+        first: Value,
+        last: Value,
+        body: Callable[[Value, Value, Value, Value], None],
+    ) -> None:
+        """`body(first row, last row, first channel, last channel)` for each of the units."""
+        across = (self.channels + self.block_channels - 1) // self.block_channels
+        for unit in k.range(first, last):
+            row = unit // across * self.block_rows
+            start = unit % across * self.block_channels
+            body(
+                row,
+                k.minimum(row + self.block_rows, self.rows),
+                start,
+                k.minimum(start + self.block_channels, self.channels),
+            )
+
     def vectors(
         self,
         k: Builder,
@@ -57,12 +76,8 @@ class Image:
 
         masked: whether there may be fewer channels than one vector has.
         """
-        across = (self.channels + self.block_channels - 1) // self.block_channels
-        for unit in k.range(first, last):
-            row = unit // across * self.block_rows
-            row_end = k.minimum(row + self.block_rows, self.rows)
-            start = unit % across * self.block_channels
-            end = k.minimum(start + self.block_channels, self.channels)
+
+        def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
             with k.when(self.channels >= k.lanes):
                 for c in k.range(start, end, k.lanes):
                     body(k.minimum(c, self.channels - k.lanes), row, row_end, None)
@@ -70,8 +85,10 @@ class Image:
                 with k.when(self.channels < k.lanes):
                     body(start, row, row_end, k.lane_numbers(I64) < self.channels)
 
+        self.blocks(k, first, last, block)
+
     def line(
-        self, x: Pointer, y: Pointer, row: Value, stride: Value | int, channel: Value
+        self, x: Pointer, y: Pointer, row: Value, stride: Value | int, channel: Value | int = 0
     ) -> tuple[Value, Pointer, Pointer]:
         """For an output row: the image row of tap 0 (maybe outside), its address, the row's own."""
         top = row % self.out_height * stride - self.pad_top
@@ -169,14 +186,13 @@ def each_square_window(
     reach = stride * (TILE - 1) + taps  # columns of the image under a tile
     one, number = k.constant(1, I64), k.constant(taps, I64)
 
-    def vector(c: Value, row: Value, row_end: Value, _: Value | None) -> None:
-        reduction = channel(c)
+    def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
         for output in k.range(row, row_end):
-            top, source, target = image.line(x, y, output, stride, c)
+            top, source, target = image.line(x, y, output, stride)
             down = taps_inside(k, top, image.height, number, one)
-            for start in k.range(0, image.out_width, TILE):
+            for column in k.range(0, image.out_width, TILE):
                 # The last tile computes some columns again rather than being a short one.
-                at = k.minimum(start, image.out_width - TILE)
+                at = k.minimum(column, image.out_width - TILE)
                 left = at * stride - image.pad_left
                 missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
                 from_here, to_here = source + left * image.channels, target + at * image.channels
@@ -184,7 +200,9 @@ def each_square_window(
                     for after in range(taps // 2 + 1):
                         with k.when(missing[0].equals(before) & missing[1].equals(after)):
                             met = range(before, reach - after)
-                            tile(reduction, from_here, to_here, down, met)
+                            for channels in k.range(start, end, k.lanes):
+                                c = k.minimum(channels, image.channels - k.lanes)
+                                tile(channel(c), from_here + c, to_here + c, down, met)
 
     def tile(
         reduction: Reduction, source: Pointer, target: Pointer, down: tuple[Value, Value],
@@ -212,7 +230,7 @@ def each_square_window(
             count = sum(n * stride + j in met for j in range(taps))
             k.store(target, image.channels * n, finish[count](total.value))
 
-    image.vectors(k, *units, vector, masked=False)
+    image.blocks(k, *units, block)
 
 
 @dataclass
