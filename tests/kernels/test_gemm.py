@@ -100,6 +100,14 @@ def test_blocks_give_every_thread_work() -> None:
     assert blocking(1, 10, 10, lanes=8, threads=4).units == 1
 
 
+def test_few_columns_take_dot_products_and_few_rows_wide_tiles() -> None:
+    for lanes in TILES:
+        assert blocking(4096, 1, 72, lanes, 1).tile.dots
+        assert not blocking(4096, 64, 72, lanes, 1).tile.dots
+        assert blocking(1, 1000, 1024, lanes, 1).tile.rows == 1
+    assert blocking(4096, 24, 144, 8, 1).tile.vectors == 3
+
+
 def test_panels_are_columns_padded_with_zeros() -> None:
     weights = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
     packed = pack(weights, Tile(6, 2, ()), 1)

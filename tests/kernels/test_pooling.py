@@ -12,6 +12,7 @@ from lowered_node import compute, lower
 from native import targets
 
 from build import const, one_node
+from martlet.kernels.pooling import SQUARE_WINDOWS
 from martlet.kernels.targets import Target
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
@@ -55,6 +56,24 @@ def test_any_image_and_window(
     check(
         target, op, [normal(*image)], options(window, stride, fused_activation_function=activation)
     )
+
+
+@on_targets
+@pools
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("taps", "stride"), SQUARE_WINDOWS)
+def test_square_windows(op: str, taps: int, stride: int, padding: str, target: Target) -> None:
+    for width in (7 * stride, 8 * stride + 1, 14 * stride + 2, 20 * stride + 1):
+        opts = options((taps, taps), (stride, stride), padding)
+        check(target, op, [normal(2, 5, width, 19)], opts)
+        check(target, op, [normal(1, taps, width, 8)], opts)
+
+
+@pools
+def test_square_windows_have_kernels_of_their_own(op: str) -> None:
+    lowering = lower(*one_node(op, [normal(1, 20, 20, 8)], options((3, 3), (2, 2))))
+    assert lowering is not None
+    assert lowering.steps[0].kernel.endswith("_pool_3x3s2_f32")
 
 
 @on_targets

@@ -124,6 +124,14 @@ def test_dense_layers_read_any_shape_as_rows() -> None:
     check("FULLY_CONNECTED", [normal(0, 10), inputs[1], None], {})
 
 
+@pytest.mark.parametrize("channels", [1, 3, 24, 70])
+def test_results_are_the_same_on_any_number_of_threads(channels: int) -> None:
+    inputs = [normal(1, 30, 30, 20), const(normal(channels, 3, 3, 20)), const(normal(channels))]
+    alone = run_lowered("CONV_2D", inputs, options())
+    for threads in (2, 3, 8):
+        np.testing.assert_array_equal(run_lowered("CONV_2D", inputs, options(), threads), alone)
+
+
 def test_weights_that_are_not_known_stay_with_numpy() -> None:
     assert lower("FULLY_CONNECTED", [normal(2, 5), normal(4, 5), None])[0] is None
     assert lower("CONV_2D", [normal(1, 5, 5, 2), normal(3, 1, 1, 2), None], options())[0] is None

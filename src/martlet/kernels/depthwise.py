@@ -9,10 +9,7 @@ sums; nothing there is read. Units are those of `windows.py`.
   are made at once, since one alone has too few independent sums. Along them, every column of the
   image is loaded once, and adds its products to the sums of all output columns whose window it
   meets. Rows outside the image are left out by loops of their own.
-- `depthwise_5x5s1`, `depthwise_5x5s2`: at least one vector of channels and `TILE` output columns,
-  at most two columns of padding on each side. The sums of `TILE` output columns stay in
-  registers while every column of an image row is loaded once for all of them. Which columns the
-  image lacks at its edges is known when the code is written.
+- `depthwise_5x5s1`, `depthwise_5x5s2`: as `each_square_window` wants them.
 - `depthwise`: any window, stride, dilation and padding.
 """
 
@@ -30,16 +27,13 @@ from martlet.kernels.windows import (
     Reduction,
     Window,
     clamp,
+    each_square_window,
     each_window,
-    taps_inside,
 )
 
 OPERANDS = (
     "x: *float", "weights: *float", "bias: *float", "y: *float", "low: float", "high: float",
 )  # fmt: skip
-
-
-TILE = 7  # output columns at a time; image sizes of networks are often multiples
 
 
 def depthwise_3x3(stride: int) -> Callable[..., None]:
@@ -164,82 +158,32 @@ def depthwise_3x3(stride: int) -> Callable[..., None]:
     return write
 
 
-def depthwise_tiles(taps: int, stride: int) -> Callable[..., None]:
-    """The writer of the kernel for `taps` x `taps` windows: `TILE` output columns at a time."""
-    reach = stride * (TILE - 1) + taps  # columns of the image under a tile
+def depthwise(taps: int = 0, stride: int = 0) -> Callable[..., None]:
+    """The writer of the kernel for `taps` x `taps` windows with this stride, or for any window."""
 
     def write(
         k: Builder, x: Pointer, weights: Pointer, bias: Pointer, y: Pointer, low: Value,
         high: Value, *rest: Value,
     ) -> None:  # fmt: skip
-        *sizes, first, last = rest
-        image = Image(*sizes)
-        one, number = k.constant(1, I64), k.constant(taps, I64)
+        image, units = Image(*rest[: len(IMAGE)]), (rest[-2], rest[-1])
 
-        def vector(c: Value, row: Value, row_end: Value, _: Value | None) -> None:
-            for output in k.range(row, row_end):
-                top, source, target = image.line(x, y, output, stride, c)
-                down = taps_inside(k, top, image.height, number, one)
-                for start in k.range(0, image.out_width, TILE):
-                    # The last tile computes some columns again rather than being a short one.
-                    at = k.minimum(start, image.out_width - TILE)
-                    left = at * stride - image.pad_left
-                    over = left + reach - image.width
-                    for before in range(taps // 2 + 1):
-                        for after in range(taps // 2 + 1):
-                            missing = k.maximum(-left, 0).equals(before)
-                            with k.when(missing & k.maximum(over, 0).equals(after)):
-                                tile(c, source + left * image.channels, down, target, at,
-                                     range(before, reach - after))  # fmt: skip
+        def channel(c: Value, mask: Value | None = None) -> Reduction:
+            def tap(number: Value) -> Callable[[Value, Value], Value]:
+                factor = k.load(weights, number * image.channels + c, mask)
+                return lambda total, value: k.fma(value, factor, total)
 
-        def tile(
-            c: Value, source: Pointer, down: tuple[Value, Value], target: Pointer, at: Value,
-            met: range,
-        ) -> None:  # fmt: skip
-            """`met`: the columns under the tile that lie in the image."""
-            start = k.load(bias, c)
-            totals = [k.variable(start) for _ in range(TILE)]
-            for total in totals:
-                total.value = start
-            for i in k.range(*down):
-                filters = [
-                    k.load(weights, (i * taps + j) * image.channels + c) for j in range(taps)
-                ]
-                line = source + i * image.x_row
-                sums = [total.value for total in totals]
-                for column in met:
-                    value = k.load(line, image.channels * column)
-                    for n in range(TILE):
-                        if 0 <= column - n * stride < taps:
-                            sums[n] = k.fma(value, filters[column - n * stride], sums[n])
-                for total, result in zip(totals, sums, strict=True):
-                    total.value = result
-            for n, total in enumerate(totals):
-                result = clamp(k, total.value, low, high)
-                k.store(target, (at + n) * image.channels, result)
+            def finish(_: Value) -> Callable[[Value], Value]:
+                return lambda total: clamp(k, total, low, high)
 
-        image.vectors(k, first, last, vector, masked=False)
+            return Reduction(k.load(bias, c, mask), tap, finish)
+
+        if taps:
+            each_square_window(k, x, y, image, taps, stride, units, channel)
+        else:
+            window = Window(*rest[len(IMAGE) : -2])
+            each_window(k, x, y, image, window, units, channel)
 
     return write
-
-
-def depthwise(
-    k: Builder, x: Pointer, weights: Pointer, bias: Pointer, y: Pointer, low: Value, high: Value,
-    *rest: Value,
-) -> None:  # fmt: skip
-    """Any window."""
-    image, window = Image(*rest[: len(IMAGE)]), Window(*rest[len(IMAGE) : -2])
-
-    def channel(c: Value, mask: Value | None) -> Reduction:
-        def tap(number: Value) -> Callable[[Value, Value], Value]:
-            factor = k.load(weights, number * image.channels + c, mask)
-            return lambda total, value: k.fma(value, factor, total)
-
-        return Reduction(
-            k.load(bias, c, mask), tap, lambda _: lambda total: clamp(k, total, low, high)
-        )
-
-    each_window(k, x, y, image, window, (rest[-2], rest[-1]), channel)
 
 
 def kernels(target: Target) -> list[Kernel]:
@@ -247,7 +191,7 @@ def kernels(target: Target) -> list[Kernel]:
     return [
         Kernel("depthwise_3x3s1_f32", depthwise_3x3(1), arguments(*OPERANDS, *IMAGE)),
         Kernel("depthwise_3x3s2_f32", depthwise_3x3(2), arguments(*OPERANDS, *IMAGE)),
-        Kernel("depthwise_5x5s1_f32", depthwise_tiles(5, 1), arguments(*OPERANDS, *IMAGE)),
-        Kernel("depthwise_5x5s2_f32", depthwise_tiles(5, 2), arguments(*OPERANDS, *IMAGE)),
-        Kernel("depthwise_f32", depthwise, arguments(*OPERANDS, *IMAGE, *WINDOW)),
+        Kernel("depthwise_5x5s1_f32", depthwise(5, 1), arguments(*OPERANDS, *IMAGE)),
+        Kernel("depthwise_5x5s2_f32", depthwise(5, 2), arguments(*OPERANDS, *IMAGE)),
+        Kernel("depthwise_f32", depthwise(), arguments(*OPERANDS, *IMAGE, *WINDOW)),
     ]

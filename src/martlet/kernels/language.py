@@ -161,7 +161,8 @@ class Value:
     def to(self, element: Type) -> Value:
         """Converted to another element type, with the same number of lanes.
 
-        Integers widen by their sign; floats round to nearest even, or towards zero to integers.
+        Integers widen by their sign, conditions become 0 or 1; floats round to nearest even, or
+        towards zero to integers.
         """
         source, target = self.type, element.of(self.type.lanes)
         if source == target:
@@ -171,7 +172,7 @@ class Value:
         elif source.is_float:
             op = "fptosi"
         elif target.is_float:
-            op = "sitofp"
+            op = "uitofp" if source.scalar == "i1" else "sitofp"
         elif source.scalar == "i1":
             op = "zext"
         else:

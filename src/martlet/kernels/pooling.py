@@ -1,8 +1,9 @@
 """Pooling of float32 images (NHWC): the maximum or the mean of what lies under each window.
 
-- `max_pool`, `average_pool`: elements outside the image take no part, nor are they counted. The
-  maximum passes over what is not a number. Results are clamped to [low, high]. Units are those
-  of `windows.py`.
+- `max_pool`, `average_pool`: any window; with a size and a stride in the name, those windows, as
+  `each_square_window` wants them. Elements outside the image take no part, nor are they counted.
+  The maximum passes over what is not a number. Results are clamped to [low, high]. Units are
+  those of `windows.py`.
 - `mean`: the mean over all pixels of an image, for each channel. A unit is `block` channels of
   one image. Sums over runs of `RUN` pixels are added up in float64, which keeps the error small
   however large the image is.
@@ -17,20 +18,36 @@ import numpy as np
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, F64, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
-from martlet.kernels.windows import IMAGE, WINDOW, Image, Reduction, Window, clamp, each_window
+from martlet.kernels.windows import (
+    IMAGE,
+    WINDOW,
+    Image,
+    Reduction,
+    Window,
+    clamp,
+    each_square_window,
+    each_window,
+)
 
+SQUARE_WINDOWS = ((2, 2), (3, 1), (3, 2))  # (taps, stride) that have kernels of their own
 LEAST = float(np.finfo(np.float32).min)
 RUN = 32
 VECTORS = 4  # of channels at a time: independent sums hide the latency of addition
 
 
-def pool(reduction: Callable[[Builder, Value, Value], Reduction]) -> Callable[..., None]:
-    """The writer of a kernel that reduces windows."""
+def pool(
+    reduction: Callable[[Builder, Value, Value], Reduction], taps: int = 0, stride: int = 0
+) -> Callable[..., None]:
+    """The writer of a kernel for `taps` x `taps` windows with this stride, or for any window."""
 
     def write(k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, *rest: Value) -> None:
-        image, window = Image(*rest[: len(IMAGE)]), Window(*rest[len(IMAGE) : -2])
+        image, units = Image(*rest[: len(IMAGE)]), (rest[-2], rest[-1])
         how = reduction(k, low, high)
-        each_window(k, x, y, image, window, (rest[-2], rest[-1]), lambda channel, mask: how)
+        if taps:
+            each_square_window(k, x, y, image, taps, stride, units, lambda channel: how)
+        else:
+            window = Window(*rest[len(IMAGE) : -2])
+            each_window(k, x, y, image, window, units, lambda channel, mask: how)
 
     return write
 
@@ -94,10 +111,14 @@ def mean(
 def kernels(target: Target) -> list[Kernel]:
     """All pooling kernels."""
     operands = ("x: *float", "y: *float", "low: float", "high: float")
-    windows = arguments(*operands, *IMAGE, *WINDOW)
-    sizes = ("pixels: i64", "channels: i64", "block: i64")
-    return [
-        Kernel("max_pool_f32", pool(maximum), windows),
-        Kernel("average_pool_f32", pool(average), windows),
-        Kernel("mean_f32", mean, arguments(*operands, *sizes)),
+    any_window = arguments(*operands, *IMAGE, *WINDOW)
+    found = [
+        Kernel("mean_f32", mean, arguments(*operands, "pixels: i64", "channels: i64", "block: i64"))
     ]
+    for name, reduction in (("max_pool", maximum), ("average_pool", average)):
+        found.append(Kernel(f"{name}_f32", pool(reduction), any_window))
+        for taps, stride in SQUARE_WINDOWS:
+            write = pool(reduction, taps, stride)
+            square = f"{name}_{taps}x{taps}s{stride}_f32"
+            found.append(Kernel(square, write, arguments(*operands, *IMAGE)))
+    return found

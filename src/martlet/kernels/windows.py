@@ -24,6 +24,7 @@ WINDOW = (
     "dilation_h: i64", "dilation_w: i64",
 )  # fmt: skip
 """Arguments for `Window`."""
+TILE = 7  # output columns at a time; sizes of images in networks are often multiples of it
 COLUMNS = 6  # output columns at a time: independent sums hide the latency of multiply-add
 
 
@@ -44,6 +45,25 @@ class Image:
     block_rows: Value
     block_channels: Value
 
+    def blocks(
+        self,
+        k: Builder,
+        first: Value,
+        last: Value,
+        body: Callable[[Value, Value, Value, Value], None],
+    ) -> None:
+        """`body(first row, last row, first channel, last channel)` for each of the units."""
+        across = (self.channels + self.block_channels - 1) // self.block_channels
+        for unit in k.range(first, last):
+            row = unit // across * self.block_rows
+            start = unit % across * self.block_channels
+            body(
+                row,
+                k.minimum(row + self.block_rows, self.rows),
+                start,
+                k.minimum(start + self.block_channels, self.channels),
+            )
+
     def vectors(
         self,
         k: Builder,
@@ -56,12 +76,8 @@ class Image:
 
         masked: whether there may be fewer channels than one vector has.
         """
-        across = (self.channels + self.block_channels - 1) // self.block_channels
-        for unit in k.range(first, last):
-            row = unit // across * self.block_rows
-            row_end = k.minimum(row + self.block_rows, self.rows)
-            start = unit % across * self.block_channels
-            end = k.minimum(start + self.block_channels, self.channels)
+
+        def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
             with k.when(self.channels >= k.lanes):
                 for c in k.range(start, end, k.lanes):
                     body(k.minimum(c, self.channels - k.lanes), row, row_end, None)
@@ -69,8 +85,10 @@ class Image:
                 with k.when(self.channels < k.lanes):
                     body(start, row, row_end, k.lane_numbers(I64) < self.channels)
 
+        self.blocks(k, first, last, block)
+
     def line(
-        self, x: Pointer, y: Pointer, row: Value, stride: Value | int, channel: Value
+        self, x: Pointer, y: Pointer, row: Value, stride: Value | int, channel: Value | int = 0
     ) -> tuple[Value, Pointer, Pointer]:
         """For an output row: the image row of tap 0 (maybe outside), its address, the row's own."""
         top = row % self.out_height * stride - self.pad_top
@@ -147,6 +165,72 @@ def each_window(
             k.store(target, (at + n) * image.channels, finish(total.value), mask)
 
     image.vectors(k, *units, vector)
+
+
+def each_square_window(
+    k: Builder,
+    x: Pointer,
+    y: Pointer,
+    image: Image,
+    taps: int,
+    stride: int,
+    units: tuple[Value, Value],
+    channel: Callable[[Value], Reduction],
+) -> None:
+    """Reduce every window of `taps` x `taps`, `TILE` output columns at a time.
+
+    There must be a vector of channels and `TILE` output columns; on either side, windows may
+    hang over by half their taps. Every column of an image row is loaded once for all output
+    columns of a tile. Which columns the image lacks is known when the code is written.
+    """
+    reach = stride * (TILE - 1) + taps  # columns of the image under a tile
+    one, number = k.constant(1, I64), k.constant(taps, I64)
+
+    def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
+        for output in k.range(row, row_end):
+            top, source, target = image.line(x, y, output, stride)
+            down = taps_inside(k, top, image.height, number, one)
+            for column in k.range(0, image.out_width, TILE):
+                # The last tile computes some columns again rather than being a short one.
+                at = k.minimum(column, image.out_width - TILE)
+                left = at * stride - image.pad_left
+                missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
+                from_here, to_here = source + left * image.channels, target + at * image.channels
+                for before in range(taps // 2 + 1):
+                    for after in range(taps // 2 + 1):
+                        with k.when(missing[0].equals(before) & missing[1].equals(after)):
+                            met = range(before, reach - after)
+                            for channels in k.range(start, end, k.lanes):
+                                c = k.minimum(channels, image.channels - k.lanes)
+                                tile(channel(c), from_here + c, to_here + c, down, met)
+
+    def tile(
+        reduction: Reduction, source: Pointer, target: Pointer, down: tuple[Value, Value],
+        met: range,
+    ) -> None:  # fmt: skip
+        """`met`: the columns under the tile that lie in the image."""
+        totals = [k.variable(reduction.start) for _ in range(TILE)]
+        for total in totals:
+            total.value = reduction.start
+        for i in k.range(*down):
+            add = [reduction.tap(i * taps + j) for j in range(taps)]
+            line = source + i * image.x_row
+            sums = [total.value for total in totals]
+            for column in met:
+                value = k.load(line, image.channels * column)
+                for n in range(TILE):
+                    if 0 <= column - n * stride < taps:
+                        sums[n] = add[column - n * stride](sums[n], value)
+            for total, result in zip(totals, sums, strict=True):
+                total.value = result
+        finish = {
+            count: reduction.finish((down[1] - down[0]) * count) for count in range(1, taps + 1)
+        }
+        for n, total in enumerate(totals):
+            count = sum(n * stride + j in met for j in range(taps))
+            k.store(target, image.channels * n, finish[count](total.value))
+
+    image.blocks(k, *units, block)
 
 
 @dataclass

@@ -51,7 +51,8 @@ class Pool:
         """End the workers. A later run starts new ones."""
         with self._lock:
             if self._finalizer is not None:
-                self._finalizer()
+                self._finalizer.detach()  # at the end of the process, a call of it does nothing
+                _stop(self.image, self._block)
             for worker in self._workers:
                 worker.join()
             self._reset()

@@ -10,11 +10,15 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.depthwise import TILE
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
-from martlet.plan.lowering.windows import image_arguments, window_arguments
+from martlet.plan.lowering.windows import (
+    hanging,
+    image_arguments,
+    square_window,
+    window_arguments,
+)
 
 
 @lowers("DEPTHWISE_CONV_2D")
@@ -49,18 +53,11 @@ def _bias(lowering: Lowering, channels: int) -> Ref:
 
 def _kernel(axes: list[Axis], channels: int, lanes: int) -> str:
     """The special kernel for a window, if there is one and the padding is as it has to be."""
-    taps = {axis.taps for axis in axes}
-    strides = {axis.stride for axis in axes}
-    plain = all(axis.dilation == 1 for axis in axes) and strides in ({1}, {2})
-    if plain and channels >= lanes:
-        if taps == {3} and all(_padding(axis) <= 1 for axis in axes):
-            return f"depthwise_3x3s{axes[0].stride}_f32"
-        if taps == {5} and _padding(axes[1]) <= 2 and axes[1].positions >= TILE:
-            return f"depthwise_5x5s{axes[0].stride}_f32"
+    kinds = {(axis.taps, axis.stride, axis.dilation) for axis in axes}
+    small = channels >= lanes and all(hanging(axis) <= 1 for axis in axes)
+    if small and kinds in ({(3, 1, 1)}, {(3, 2, 1)}):
+        return f"depthwise_3x3s{axes[0].stride}_f32"
+    square = square_window(axes, channels, lanes)
+    if square in ((5, 1), (5, 2)):
+        return f"depthwise_5x5s{axes[0].stride}_f32"
     return "depthwise_f32"
-
-
-def _padding(axis: Axis) -> int:
-    """How far windows reach over an end of the image, at most."""
-    last = (axis.positions - 1) * axis.stride - axis.before + axis.taps
-    return max(axis.before, last - axis.size)

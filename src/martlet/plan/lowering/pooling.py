@@ -8,13 +8,19 @@ from __future__ import annotations
 import math
 
 from martlet.dtypes import DType
+from martlet.kernels.pooling import SQUARE_WINDOWS
 from martlet.ops.operator import Call
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
 from martlet.plan.lowering.dense import clamp_of
-from martlet.plan.lowering.windows import CACHE_LINE, image_arguments, window_arguments
+from martlet.plan.lowering.windows import (
+    CACHE_LINE,
+    image_arguments,
+    square_window,
+    window_arguments,
+)
 
-KERNELS = {"MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32"}
+KERNELS = {"MAX_POOL_2D": "max_pool", "AVERAGE_POOL_2D": "average_pool"}
 
 
 @lowers("MAX_POOL_2D", "AVERAGE_POOL_2D")
@@ -32,9 +38,13 @@ def pool(lowering: Lowering) -> bool:
         _mean(lowering, interval)
         return True
     image, units = image_arguments(lowering, axes)
+    kernel, window = KERNELS[call.op], window_arguments(axes)
+    square = square_window(axes, call.shape(0)[3], lowering.lanes)
+    if square in SQUARE_WINDOWS:
+        kernel, window = f"{kernel}_{square[0]}x{square[0]}s{square[1]}", []
     lowering.step(
-        KERNELS[call.op], lowering.input(0), lowering.output(), *interval, *image,
-        *window_arguments(axes), units=units, grain=1,
+        f"{kernel}_f32", lowering.input(0), lowering.output(), *interval, *image, *window,
+        units=units, grain=1,
     )  # fmt: skip
     return True
 

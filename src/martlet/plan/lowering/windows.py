@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from martlet.kernels.windows import TILE
 from martlet.ops.sliding_window import Axis
 from martlet.plan.lowering import GRAINS, Lowering
 
@@ -28,6 +29,23 @@ def image_arguments(lowering: Lowering, axes: Sequence[Axis]) -> tuple[list[int]
 def window_arguments(axes: Sequence[Axis]) -> list[int]:
     """The arguments `kernels.windows.WINDOW`."""
     return [getattr(axis, name) for name in ("taps", "stride", "dilation") for axis in axes]
+
+
+def square_window(axes: Sequence[Axis], channels: int, lanes: int) -> tuple[int, int] | None:
+    """(taps, stride), if `each_square_window` can take these windows."""
+    _, horizontal = axes
+    kinds = {(axis.taps, axis.stride, axis.dilation) for axis in axes}
+    taps, stride, dilation = min(kinds)
+    fits = channels >= lanes and horizontal.positions >= TILE
+    if len(kinds) == dilation == 1 and fits and hanging(horizontal) <= taps // 2:
+        return taps, stride
+    return None
+
+
+def hanging(axis: Axis) -> int:
+    """How far windows reach over an end of the image, at most."""
+    last = (axis.positions - 1) * axis.stride - axis.before + (axis.taps - 1) * axis.dilation
+    return max(axis.before, last + 1 - axis.size)
 
 
 def block_of(rows: int, channels: int, threads: int) -> tuple[int, int]:
