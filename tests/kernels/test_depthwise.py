@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from native import guarded, run_kernel, targets
 
-from martlet.kernels.depthwise import kernels
+from martlet.kernels.depthwise import SQUARES, kernels
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
+from martlet.kernels.windows import Square
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 
@@ -109,67 +110,44 @@ def check(name: str, target: Target, window: Window, arrays: Arrays, **how: Any)
     np.testing.assert_allclose(y, expected(*arrays, window, -1.5, 6.0), rtol=1e-5, atol=2e-5)
 
 
-NAMES = {1: "depthwise_3x3s1_f32", 2: "depthwise_3x3s2_f32"}
+ALL = [*(f"depthwise_f32_{square.name}" for square in SQUARES), "depthwise_f32"]
+squares = pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
 
 
 @on_targets
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("height", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 9, 14])
-def test_3x3_with_same_padding(stride: int, height: int, width: int, target: Target) -> None:
-    arrays = case((height, width), 2 * target.lanes + 3, (3, 3))
-    check(NAMES[stride], target, same((height, width), 3, (stride, stride)), arrays)
+@squares
+@pytest.mark.parametrize("height", [1, 2, 3, 7])
+def test_square_windows_with_same_padding(square: Square, height: int, target: Target) -> None:
+    taps, stride, tile = square
+    for columns in (tile, tile + 1, 2 * tile - 1, 2 * tile, 3 * tile + 2):
+        for width in range((columns - 1) * stride + 1, columns * stride + 1):
+            arrays = case((height, width), target.lanes + 3, (taps, taps))
+            window = same((height, width), taps, (stride, stride))
+            check(f"depthwise_f32_{square.name}", target, window, arrays)
 
 
 @on_targets
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("before", [(0, 0), (0, 1), (1, 0), (1, 1)])
-@pytest.mark.parametrize("after", [(0, 0), (0, 1), (1, 0), (1, 1)])
-@pytest.mark.parametrize("size", [(3, 3), (4, 5), (6, 8)])
-def test_3x3_with_explicit_padding(
-    stride: int, before: tuple[int, int], after: tuple[int, int], size: tuple[int, int],
-    target: Target,
-) -> None:  # fmt: skip
-    arrays = case(size, target.lanes, (3, 3))
-    window = Window((3, 3), (stride, stride), (1, 1), before, after)
-    check(NAMES[stride], target, window, arrays)
+@squares
+def test_square_windows_with_explicit_padding(square: Square, target: Target) -> None:
+    taps, stride, _ = square
+    arrays = case((6, 26), target.lanes, (taps, taps))
+    for before in range(taps // 2 + 1):
+        for after in range(taps // 2 + 1):
+            sides = (before, before), (after, after)
+            window = Window((taps, taps), (stride, stride), (1, 1), *sides)
+            check(f"depthwise_f32_{square.name}", target, window, arrays)
 
 
 @on_targets
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("at_end", [True, False])
 def test_every_number_of_channels(stride: int, at_end: bool, target: Target) -> None:
-    window = same((5, 6), 3, (stride,) * 2)
+    window = same((5, 9), 3, (stride,) * 2)
     for channels in range(1, 2 * target.lanes + 2):
-        arrays = case((5, 6), channels, (3, 3))
+        arrays = case((5, 9), channels, (3, 3))
         check("depthwise_f32", target, window, arrays, at_end=at_end)
         if channels >= target.lanes:
-            check(NAMES[stride], target, window, arrays, at_end=at_end)
-
-
-NAMES_5X5 = {1: "depthwise_5x5s1_f32", 2: "depthwise_5x5s2_f32"}
-ALL = [*NAMES.values(), *NAMES_5X5.values(), "depthwise_f32"]
-
-
-@on_targets
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("height", [1, 2, 4, 9])
-@pytest.mark.parametrize("columns", [7, 8, 9, 13, 14, 15, 23])
-def test_5x5_with_same_padding(stride: int, height: int, columns: int, target: Target) -> None:
-    for width in range((columns - 1) * stride + 1, columns * stride + 1):
-        arrays = case((height, width), target.lanes + 3, (5, 5))
-        window = same((height, width), 5, (stride, stride))
-        check(NAMES_5X5[stride], target, window, arrays)
-
-
-@on_targets
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("before", [0, 1, 2])
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_5x5_with_explicit_padding(stride: int, before: int, after: int, target: Target) -> None:
-    arrays = case((6, 26), target.lanes, (5, 5))
-    window = Window((5, 5), (stride, stride), (1, 1), (before, before), (after, after))
-    check(NAMES_5X5[stride], target, window, arrays)
+            check(f"depthwise_f32_3x3s{stride}_4", target, window, arrays, at_end=at_end)
 
 
 WINDOWS = [

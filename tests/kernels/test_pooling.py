@@ -12,8 +12,9 @@ from lowered_node import compute, lower
 from native import targets
 
 from build import const, one_node
-from martlet.kernels.pooling import SQUARE_WINDOWS
+from martlet.kernels.pooling import SQUARES
 from martlet.kernels.targets import Target
+from martlet.kernels.windows import Square
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
@@ -61,8 +62,9 @@ def test_any_image_and_window(
 @on_targets
 @pools
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize(("taps", "stride"), SQUARE_WINDOWS)
-def test_square_windows(op: str, taps: int, stride: int, padding: str, target: Target) -> None:
+@pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
+def test_square_windows(op: str, square: Square, padding: str, target: Target) -> None:
+    taps, stride, _ = square
     for width in (7 * stride, 8 * stride + 1, 14 * stride + 2, 20 * stride + 1):
         opts = options((taps, taps), (stride, stride), padding)
         check(target, op, [normal(2, 5, width, 19)], opts)
@@ -73,7 +75,7 @@ def test_square_windows(op: str, taps: int, stride: int, padding: str, target: T
 def test_square_windows_have_kernels_of_their_own(op: str) -> None:
     lowering = lower(*one_node(op, [normal(1, 20, 20, 8)], options((3, 3), (2, 2))))
     assert lowering is not None
-    assert lowering.steps[0].kernel.endswith("_pool_3x3s2_f32")
+    assert lowering.steps[0].kernel.endswith("_pool_f32_3x3s2_7")
 
 
 @on_targets

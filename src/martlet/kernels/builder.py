@@ -26,7 +26,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
 from martlet.errors import MartletError
 from martlet.kernels.image import pack, source_hash
@@ -115,28 +114,14 @@ class _Compiler:
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._closed = False
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            if self._closed:
-                raise MartletError("the build was given up")
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "martlet.kernels.compiler"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-        return self._process
 
     def compile(self, name: str, module: str, target: Target) -> Piece:
         """The piece of a kernel, or an error that names it."""
-        process = self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        if self._process is None:
+            self._process = self._start()
+        process = self._process
         late = threading.Event()
 
         def give_up() -> None:
@@ -147,9 +132,10 @@ class _Compiler:
         timer.daemon = True
         timer.start()
         try:
+            assert process.stdin is not None
             pickle.dump((target, module), process.stdin)
             process.stdin.flush()
-            answer = pickle.load(process.stdout)
+            answer = self._answer(process)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             if late.is_set():
                 raise MartletError(
@@ -161,19 +147,40 @@ class _Compiler:
             raise MartletError(
                 f"the compiler died of kernel {name}",
                 where=target.name,
-                found=self._last_words(),
+                found=self._last_words(process),
             ) from None
         finally:
             timer.cancel()
         if isinstance(answer, str):
             raise MartletError(f"kernel {name} does not compile", where=target.name, found=answer)
-        assert isinstance(answer, Piece)
         return answer
 
-    def _last_words(self) -> str:
-        assert self._process is not None
-        assert self._errors is not None
-        status = self._process.wait()
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A process that is ready to compile."""
+        if self._closed:
+            raise MartletError("the build was given up")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "martlet.kernels.compiler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        try:
+            self._answer(process)
+        except (EOFError, pickle.UnpicklingError):
+            raise MartletError(
+                "the compiler does not start", found=self._last_words(process)
+            ) from None
+        return process
+
+    def _answer(self, process: subprocess.Popen[bytes]) -> Piece | str:
+        assert process.stdout is not None
+        answer: Piece | str = pickle.load(process.stdout)
+        return answer
+
+    def _last_words(self, process: subprocess.Popen[bytes]) -> str:
+        status = process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {status}"

@@ -68,7 +68,9 @@ def _optimized(module: str, target: Target) -> Any:
 
 
 def serve() -> None:
-    """Compile what comes in, until nothing more comes."""
+    """Say that the compiler is ready, then compile what comes in, until nothing more comes."""
+    _llvm()
+    _send("ready")
     while True:
         try:
             target, module = pickle.load(sys.stdin.buffer)
@@ -77,10 +79,14 @@ def serve() -> None:
         answer: Piece | str
         try:
             answer = read_object(compile_object(module, target))
-        except (RuntimeError, ImportError) as error:
+        except RuntimeError as error:
             answer = str(error)
-        pickle.dump(answer, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        _send(answer)
+
+
+def _send(answer: Piece | str) -> None:
+    pickle.dump(answer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

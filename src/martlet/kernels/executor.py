@@ -61,19 +61,25 @@ def _call(k: Builder, step: Pointer, first: Value, last: Value) -> None:
 def _share(k: Builder, pool: Pointer) -> None:
     """Walk all steps as one of several threads."""
     steps = k.pointer_at(pool, STEPS, I64)
-    threads = k.scalar(pool, THREADS)
+    shares = k.scalar(pool, THREADS) * 2
+    taken = k.variable(k.constant(0, I64))  # by anybody, when this thread last took a piece
+    done = k.variable(k.constant(0, I64))  # by this thread
     for i in k.range(0, k.scalar(pool, COUNT)):
         step = steps + i * SLOTS
         units, grain = k.scalar(step, UNITS), k.scalar(step, GRAIN)
+        taken.value = k.constant(0, I64)
+        done.value = k.constant(0, I64)
         with k.forever() as taking:
-            left = units - k.atomic_load(step + NEXT)
-            taking.leave_if(left <= 0)
-            piece = k.maximum(left // (threads * grain * 2), k.constant(1, I64)) * grain
+            pieces = (units - taken.value) // (shares * grain)
+            piece = k.maximum(pieces, k.constant(1, I64)) * grain
             first = k.atomic_add(step + NEXT, piece)
             taking.leave_if(first >= units)
             last = k.minimum(first + piece, units)
             _call(k, step, first, last)
-            k.atomic_add(step + DONE, last - first)
+            taken.value = last
+            done.value = done.value + last - first
+        with k.when(done.value > 0):
+            k.atomic_add(step + DONE, done.value)
         _wait(k, pool, step + DONE, units)
 
 

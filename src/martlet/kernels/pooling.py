@@ -23,28 +23,30 @@ from martlet.kernels.windows import (
     WINDOW,
     Image,
     Reduction,
+    Square,
     Window,
     clamp,
     each_square_window,
     each_window,
 )
 
-SQUARE_WINDOWS = ((2, 2), (3, 1), (3, 2))  # (taps, stride) that have kernels of their own
+SQUARES = Square(2, 2, 7), Square(3, 1, 7), Square(3, 2, 7)
+"""Windows with kernels of their own."""
 LEAST = float(np.finfo(np.float32).min)
 RUN = 32
 VECTORS = 4  # of channels at a time: independent sums hide the latency of addition
 
 
 def pool(
-    reduction: Callable[[Builder, Value, Value], Reduction], taps: int = 0, stride: int = 0
+    reduction: Callable[[Builder, Value, Value], Reduction], square: Square | None
 ) -> Callable[..., None]:
-    """The writer of a kernel for `taps` x `taps` windows with this stride, or for any window."""
+    """The writer of a kernel for these windows, or for any."""
 
     def write(k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, *rest: Value) -> None:
         image, units = Image(*rest[: len(IMAGE)]), (rest[-2], rest[-1])
         how = reduction(k, low, high)
-        if taps:
-            each_square_window(k, x, y, image, taps, stride, units, lambda channel: how)
+        if square is not None:
+            each_square_window(k, x, y, image, square, units, lambda channel: how)
         else:
             window = Window(*rest[len(IMAGE) : -2])
             each_window(k, x, y, image, window, units, lambda channel, mask: how)
@@ -116,9 +118,8 @@ def kernels(target: Target) -> list[Kernel]:
         Kernel("mean_f32", mean, arguments(*operands, "pixels: i64", "channels: i64", "block: i64"))
     ]
     for name, reduction in (("max_pool", maximum), ("average_pool", average)):
-        found.append(Kernel(f"{name}_f32", pool(reduction), any_window))
-        for taps, stride in SQUARE_WINDOWS:
-            write = pool(reduction, taps, stride)
-            square = f"{name}_{taps}x{taps}s{stride}_f32"
-            found.append(Kernel(square, write, arguments(*operands, *IMAGE)))
+        found.append(Kernel(f"{name}_f32", pool(reduction, None), any_window))
+        for square in SQUARES:
+            write = pool(reduction, square)
+            found.append(Kernel(f"{name}_f32_{square.name}", write, arguments(*operands, *IMAGE)))
     return found

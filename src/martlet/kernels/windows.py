@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
 
@@ -24,7 +25,6 @@ WINDOW = (
     "dilation_h: i64", "dilation_w: i64",
 )  # fmt: skip
 """Arguments for `Window`."""
-TILE = 7  # output columns at a time; sizes of images in networks are often multiples of it
 COLUMNS = 6  # output columns at a time: independent sums hide the latency of multiply-add
 
 
@@ -94,6 +94,18 @@ class Image:
         top = row % self.out_height * stride - self.pad_top
         source = x + ((row // self.out_height * self.height + top) * self.x_row + channel)
         return top, source, y + (row * self.y_row + channel)
+
+
+class Square(NamedTuple):
+    """Windows of taps x taps, without dilation, of which `tile` neighbours are reduced at once."""
+
+    taps: int
+    stride: int
+    tile: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.taps}x{self.taps}s{self.stride}_{self.tile}"
 
 
 @dataclass
@@ -172,27 +184,27 @@ def each_square_window(
     x: Pointer,
     y: Pointer,
     image: Image,
-    taps: int,
-    stride: int,
+    square: Square,
     units: tuple[Value, Value],
     channel: Callable[[Value], Reduction],
 ) -> None:
-    """Reduce every window of `taps` x `taps`, `TILE` output columns at a time.
+    """Reduce every window of one size and stride, a tile of output columns at a time.
 
-    There must be a vector of channels and `TILE` output columns; on either side, windows may
-    hang over by half their taps. Every column of an image row is loaded once for all output
-    columns of a tile. Which columns the image lacks is known when the code is written.
+    There must be a vector of channels and a tile's width of output columns; on either side,
+    windows may hang over by half their taps. Every column of an image row is loaded once for all
+    output columns of a tile. Which columns the image lacks is known when the code is written.
     """
-    reach = stride * (TILE - 1) + taps  # columns of the image under a tile
+    taps, stride, width = square
+    reach = stride * (width - 1) + taps  # columns of the image under a tile
     one, number = k.constant(1, I64), k.constant(taps, I64)
 
     def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
         for output in k.range(row, row_end):
             top, source, target = image.line(x, y, output, stride)
             down = taps_inside(k, top, image.height, number, one)
-            for column in k.range(0, image.out_width, TILE):
+            for column in k.range(0, image.out_width, width):
                 # The last tile computes some columns again rather than being a short one.
-                at = k.minimum(column, image.out_width - TILE)
+                at = k.minimum(column, image.out_width - width)
                 left = at * stride - image.pad_left
                 missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
                 from_here, to_here = source + left * image.channels, target + at * image.channels
@@ -209,7 +221,7 @@ def each_square_window(
         met: range,
     ) -> None:  # fmt: skip
         """`met`: the columns under the tile that lie in the image."""
-        totals = [k.variable(reduction.start) for _ in range(TILE)]
+        totals = [k.variable(reduction.start) for _ in range(width)]
         for total in totals:
             total.value = reduction.start
         for i in k.range(*down):
@@ -218,7 +230,7 @@ def each_square_window(
             sums = [total.value for total in totals]
             for column in met:
                 value = k.load(line, image.channels * column)
-                for n in range(TILE):
+                for n in range(width):
                     if 0 <= column - n * stride < taps:
                         sums[n] = add[column - n * stride](sums[n], value)
             for total, result in zip(totals, sums, strict=True):

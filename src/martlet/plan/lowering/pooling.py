@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from martlet.dtypes import DType
-from martlet.kernels.pooling import SQUARE_WINDOWS
+from martlet.kernels.pooling import SQUARES
 from martlet.ops.operator import Call
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
@@ -20,7 +20,7 @@ from martlet.plan.lowering.windows import (
     window_arguments,
 )
 
-KERNELS = {"MAX_POOL_2D": "max_pool", "AVERAGE_POOL_2D": "average_pool"}
+KERNELS = {"MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32"}
 
 
 @lowers("MAX_POOL_2D", "AVERAGE_POOL_2D")
@@ -38,12 +38,11 @@ def pool(lowering: Lowering) -> bool:
         _mean(lowering, interval)
         return True
     image, units = image_arguments(lowering, axes)
-    kernel, window = KERNELS[call.op], window_arguments(axes)
-    square = square_window(axes, call.shape(0)[3], lowering.lanes)
-    if square in SQUARE_WINDOWS:
-        kernel, window = f"{kernel}_{square[0]}x{square[0]}s{square[1]}", []
+    square = square_window(lowering, axes, SQUARES)
+    kernel = KERNELS[call.op] if square is None else f"{KERNELS[call.op]}_{square.name}"
+    window = window_arguments(axes) if square is None else []
     lowering.step(
-        f"{kernel}_f32", lowering.input(0), lowering.output(), *interval, *image, *window,
+        kernel, lowering.input(0), lowering.output(), *interval, *image, *window,
         units=units, grain=1,
     )  # fmt: skip
     return True

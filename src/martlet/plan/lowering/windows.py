@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from martlet.kernels.windows import TILE
+from martlet.kernels.windows import Square
 from martlet.ops.sliding_window import Axis
 from martlet.plan.lowering import GRAINS, Lowering
 
 CACHE_LINE = 16  # elements
-BLOCK_ROWS = 4  # measured: 2 to 6 are equal, 1 and 14 up to a quarter slower
+BLOCK_ROWS = 4  # measured: 2 to 6 are equal, 14 is up to a quarter slower
 
 
 def image_arguments(lowering: Lowering, axes: Sequence[Axis]) -> tuple[list[int], int]:
@@ -31,18 +31,25 @@ def window_arguments(axes: Sequence[Axis]) -> list[int]:
     return [getattr(axis, name) for name in ("taps", "stride", "dilation") for axis in axes]
 
 
-def square_window(axes: Sequence[Axis], channels: int, lanes: int) -> tuple[int, int] | None:
-    """(taps, stride), if `each_square_window` can take these windows."""
+def square_window(
+    lowering: Lowering, axes: Sequence[Axis], squares: Sequence[Square]
+) -> Square | None:
+    """The first of these that `each_square_window` can take for these windows."""
     _, horizontal = axes
     kinds = {(axis.taps, axis.stride, axis.dilation) for axis in axes}
-    taps, stride, dilation = min(kinds)
-    fits = channels >= lanes and horizontal.positions >= TILE
-    if len(kinds) == dilation == 1 and fits and hanging(horizontal) <= taps // 2:
-        return taps, stride
+    for square in squares:
+        fits = (
+            kinds == {(square.taps, square.stride, 1)}
+            and lowering.call.shape(0)[3] >= lowering.lanes
+            and horizontal.positions >= square.tile
+            and _hanging(horizontal) <= square.taps // 2
+        )
+        if fits:
+            return square
     return None
 
 
-def hanging(axis: Axis) -> int:
+def _hanging(axis: Axis) -> int:
     """How far windows reach over an end of the image, at most."""
     last = (axis.positions - 1) * axis.stride - axis.before + (axis.taps - 1) * axis.dilation
     return max(axis.before, last + 1 - axis.size)
@@ -51,9 +58,8 @@ def hanging(axis: Axis) -> int:
 def block_of(rows: int, channels: int, threads: int) -> tuple[int, int]:
     """(rows, channels) of a unit: few rows, and so many channels that every thread gets several.
 
-    A block goes through its rows once for each vector of channels, so it is small enough for the
-    first cache and for its table of pages, however long a row is, and even, for kernels that
-    make two rows at once.
+    Kernels that go through all rows of a block for one vector of channels find the block in the
+    first cache.
     """
     block_rows = min(rows, BLOCK_ROWS)
     wanted = threads * GRAINS if threads > 1 else 1
