@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from lowered_node import compute, is_lowered, lower
-from native import guarded, host_targets, run_kernel
+from native import guarded, targets, run_kernel
 
 from build import const, one_node
 from martlet.kernels.elementwise import UNARY, kernels
 from martlet.kernels.targets import Target
 from martlet.plan.lowering.elementwise import ACTIVATED, BINARY, CLAMPS, PLAIN
 
-targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 
 ROOTS = ("SQRT", "RSQRT", "LOG")
 OPTIONS = {
@@ -42,7 +42,7 @@ def check(target: Target, op: str, inputs: list[Any], options: Any = None, **kwa
 # One operand ----------------------------------------------------------------------------------
 
 
-@targets
+@each
 @pytest.mark.parametrize(("op", "options"), FUNCTIONS)
 def test_functions_are_those_of_numpy_at_any_length(op: str, options: Any, target: Target) -> None:
     for size in (0, 1, *range(target.lanes - 1, target.lanes + 2), 3 * target.lanes + 5):
@@ -50,7 +50,7 @@ def test_functions_are_those_of_numpy_at_any_length(op: str, options: Any, targe
         check(target, op, [np.abs(x) if op in ROOTS else x], options)
 
 
-@targets
+@each
 @pytest.mark.parametrize(("op", "options"), FUNCTIONS)
 def test_where_the_work_is_cut_changes_no_bit(op: str, options: Any, target: Target) -> None:
     x = [np.abs(floats(3, 17))]
@@ -60,7 +60,7 @@ def test_where_the_work_is_cut_changes_no_bit(op: str, options: Any, target: Tar
         np.testing.assert_array_equal(pieces, whole)
 
 
-@targets
+@each
 @pytest.mark.parametrize("name", UNARY)
 def test_what_is_not_a_number_stays_so(name: str, target: Target) -> None:
     kernel = next(k for k in kernels(target) if k.name == f"{name}_f32")
@@ -70,20 +70,20 @@ def test_what_is_not_a_number_stays_so(name: str, target: Target) -> None:
     assert np.isnan(y).all()
 
 
-@targets
+@each
 def test_halves_round_to_even(target: Target) -> None:
     (found,), _ = compute(target, "ROUND", [np.array([0.5, 1.5, -2.5, -0.4], np.float32)])
     assert found.tolist() == [0, 2, -2, 0]
 
 
-@targets
+@each
 def test_elu_is_exact_near_zero(target: Target) -> None:
     x = -np.logspace(-20, 0, 50, dtype=np.float32)
     (found,), _ = compute(target, "ELU", [x])
     np.testing.assert_allclose(found, np.expm1(x.astype(np.float64)), rtol=3e-7)
 
 
-@targets
+@each
 def test_sines_of_large_numbers(target: Target) -> None:
     x = np.array([1e4, -12345.678, 3e7, 1e12, math.pi, 8.5 * math.pi], np.float32)
     for op, function in (("SIN", np.sin), ("COS", np.cos)):
@@ -94,7 +94,7 @@ def test_sines_of_large_numbers(target: Target) -> None:
     assert np.isnan(found[1:]).all()
 
 
-@targets
+@each
 def test_a_kernel_may_write_where_it_reads(target: Target) -> None:
     kernel = next(k for k in kernels(target) if k.name == "square_f32")
     x = guarded(np.arange(21, dtype=np.float32))
@@ -121,7 +121,7 @@ SHAPES = [
 ]
 
 
-@targets
+@each
 @pytest.mark.parametrize(("shape", "other"), SHAPES)
 @pytest.mark.parametrize("op", BINARY)
 def test_operands_broadcast(
@@ -138,7 +138,7 @@ def test_operands_broadcast(
         check(target, op, [floats(*a), const(floats(*b))])
 
 
-@targets
+@each
 @pytest.mark.parametrize("op", ["SUB", "SQUARED_DIFFERENCE"])
 @pytest.mark.parametrize("b", [(4, 3, 19), (19,), (3, 1), (4, 1, 1)])
 def test_a_range_of_units_may_begin_anywhere(op: str, b: tuple[int, ...], target: Target) -> None:
@@ -149,7 +149,7 @@ def test_a_range_of_units_may_begin_anywhere(op: str, b: tuple[int, ...], target
         np.testing.assert_array_equal(pieces, whole)
 
 
-@targets
+@each
 @pytest.mark.parametrize("activation", ["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 @pytest.mark.parametrize("op", ACTIVATED)
 def test_fused_activations_clamp(op: str, activation: str, target: Target) -> None:
@@ -158,7 +158,7 @@ def test_fused_activations_clamp(op: str, activation: str, target: Target) -> No
     check(target, op, [a, np.full(7, 0.5, np.float32)], options)
 
 
-@targets
+@each
 def test_without_an_activation_sums_stay_finite_as_in_numpy(target: Target) -> None:
     largest = np.finfo(np.float32).max
     (found,), _ = compute(target, "ADD", [np.full(3, largest), np.full(3, largest)])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lowered_node import compute, is_lowered, lower
-from native import guarded, host_targets, run_kernel
+from native import guarded, targets, run_kernel
 
 from build import Value, const, one_node
 from martlet.dtypes import DType
@@ -17,7 +17,7 @@ from martlet.graph import Quantization
 from martlet.kernels.movement import kernels
 from martlet.kernels.targets import Target
 
-targets = pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 types = pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int16, np.int64, np.complex128])
 ENDS = [(False, False), (True, False), (False, True)]
 
@@ -45,7 +45,7 @@ def check(
 # Bytes ----------------------------------------------------------------------------------------
 
 
-@targets
+@each
 def test_rows_of_any_length_are_copied(target: Target) -> None:
     for n in [*range(140), 1000]:
         x = values(np.int8, n)
@@ -53,7 +53,7 @@ def test_rows_of_any_length_are_copied(target: Target) -> None:
         np.testing.assert_array_equal(found, np.concatenate([x, x]))
 
 
-@targets
+@each
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float32])
 def test_edges_of_any_length_are_filled(dtype: Any, target: Target) -> None:
     for before, after in itertools.product([0, 1, 2, 3, 7, 33], repeat=2):
@@ -65,7 +65,7 @@ def test_edges_of_any_length_are_filled(dtype: Any, target: Target) -> None:
 # Putting together, taking apart ---------------------------------------------------------------
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize(
     ("shapes", "axis"),
@@ -83,7 +83,7 @@ def test_concatenation(shapes: Any, axis: int, dtype: Any, target: Target) -> No
     check(target, "CONCATENATION", [values(dtype, *s) for s in shapes], {"axis": axis})
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_pack_and_unpack(axis: int, dtype: Any, target: Target) -> None:
@@ -94,7 +94,7 @@ def test_pack_and_unpack(axis: int, dtype: Any, target: Target) -> None:
     check(target, "UNPACK", [whole], {"axis": axis, "num": count}, outputs=count)
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_split(axis: int, dtype: Any, target: Target) -> None:
@@ -104,14 +104,14 @@ def test_split(axis: int, dtype: Any, target: Target) -> None:
     check(target, "SPLIT_V", [x, sizes, const(np.int32(axis))], {"num_splits": 2}, outputs=2)
 
 
-@targets
+@each
 @types
 def test_slice(dtype: Any, target: Target) -> None:
     check(target, "SLICE", [values(dtype, 4, 7, 9), ints(1, 2, 3), ints(2, -1, 5)])
     check(target, "SLICE", [values(dtype, 4, 7), ints(1, 2), ints(2, 0)])
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize(
     "steps", [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (3, 2, 4), (1, 1, -1), (-1, 2, 1)]
@@ -125,7 +125,7 @@ def test_strided_slice(steps: tuple[int, ...], dtype: Any, target: Target) -> No
 # In another order -----------------------------------------------------------------------------
 
 
-@targets
+@each
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int64])
 def test_transpose_in_every_order(dtype: Any, target: Target) -> None:
     x = values(dtype, 3, 17, 5, 6)
@@ -134,7 +134,7 @@ def test_transpose_in_every_order(dtype: Any, target: Target) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@targets
+@each
 @pytest.mark.parametrize(
     "shape", [(1, 1), (4, 4), (16, 16), (35, 50), (50, 35), (3, 100), (100, 3), (0, 5)]
 )
@@ -142,7 +142,7 @@ def test_matrices_of_any_size_are_turned(shape: tuple[int, int], target: Target)
     check(target, "TRANSPOSE", [values(np.float32, *shape), ints(1, 0)])
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize("depth", [4, 8, 20])
 def test_blocks_between_space_and_depth(depth: int, dtype: Any, target: Target) -> None:
@@ -151,7 +151,7 @@ def test_blocks_between_space_and_depth(depth: int, dtype: Any, target: Target) 
     check(target, "DEPTH_TO_SPACE", [x], {"block_size": 2})
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize(
     ("shape", "times"), [((2, 3, 4), (2, 1, 3)), ((2, 3, 1), (2, 1, 3)), ((5,), (0,)), ((), ())]
@@ -160,7 +160,7 @@ def test_tile(shape: tuple[int, ...], times: tuple[int, ...], dtype: Any, target
     check(target, "TILE", [values(dtype, *shape), ints(*times)])
 
 
-@targets
+@each
 @types
 def test_broadcast_to(dtype: Any, target: Target) -> None:
     check(target, "BROADCAST_TO", [values(dtype, 2, 1, 4), ints(3, 2, 5, 4)])
@@ -169,7 +169,7 @@ def test_broadcast_to(dtype: Any, target: Target) -> None:
 # Edges ----------------------------------------------------------------------------------------
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize(
     "edges",
@@ -185,12 +185,12 @@ def test_pad(edges: list[tuple[int, int]], dtype: Any, target: Target) -> None:
     check(target, "PAD", [values(dtype, 2, 3, 4, 5), ints(*edges)])
 
 
-@targets
+@each
 def test_padding_an_empty_tensor_leaves_edges_only(target: Target) -> None:
     check(target, "PAD", [values(np.float32, 0, 3), ints([1, 1], [2, 2])])
 
 
-@targets
+@each
 def test_quantised_padding_is_the_zero_point(target: Target) -> None:
     scale = Quantization(np.array([0.5], np.float32), np.array([-3]))
     x = Value(values(np.int8, 2, 3), DType.INT8, scale)
@@ -208,7 +208,7 @@ def test_only_edges_of_four_bytes_over_and_over_have_a_kernel() -> None:
 # Resizing -------------------------------------------------------------------------------------
 
 
-@targets
+@each
 @types
 @pytest.mark.parametrize(("align", "half"), ENDS)
 def test_resize_nearest(align: bool, half: bool, dtype: Any, target: Target) -> None:
@@ -219,7 +219,7 @@ def test_resize_nearest(align: bool, half: bool, dtype: Any, target: Target) -> 
         np.testing.assert_array_equal(found, expected)
 
 
-@targets
+@each
 @pytest.mark.parametrize(("align", "half"), ENDS)
 def test_resize_bilinear(align: bool, half: bool, target: Target) -> None:
     options = {"align_corners": align, "half_pixel_centers": half}
@@ -259,7 +259,7 @@ def test_turning_matrices_takes_one_step() -> None:
     assert [step.kernel for step in lowering.steps] == ["transpose_i32"]
 
 
-@targets
+@each
 def test_bytes_around_a_row_are_left_alone(target: Target) -> None:
     copy = next(k for k in kernels(target) if k.name == "copy_rows")
     for n in range(1, 40):

@@ -102,7 +102,7 @@ class Value:
         return self._binary(other, "fdiv", "", swapped=True)
 
     def __floordiv__(self, other: Any) -> Value:
-        """Integer division towards zero; the divisor must not be 0."""
+        """Integer division towards zero; no divisor may be 0, nor in lanes that a mask left out."""
         return self._binary(other, "", "sdiv")
 
     def __mod__(self, other: Any) -> Value:
