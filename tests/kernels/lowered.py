@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from native import Inside, guarded, host_targets, run_kernel
 
 from build import one_node, run_model
 from martlet.kernels.registry import kernels_of
@@ -16,6 +15,7 @@ from martlet.ops.operator import Call, Spec
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.plan.planner import Step
 from martlet.runtime.session import Session
+from native import Inside, guarded, host_targets, run_kernel
 
 TARGET = host_targets()[0]
 

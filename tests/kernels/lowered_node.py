@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from native import Inside, guarded, run_kernel
 
 from build import one_node, run_model
 from martlet.graph import Model
@@ -17,6 +16,7 @@ from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
+from native import Inside, guarded, run_kernel
 
 
 @cache

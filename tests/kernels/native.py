@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from emulated import Inside, argument_block, can_emulate, guest, run_ranges
 
+from emulated import Inside, argument_block, can_emulate, guest, run_ranges
 from martlet.kernels.compiler import compile_object
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.linker import link, read_object

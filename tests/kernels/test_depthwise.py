@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from native import guarded, run_kernel, targets
 
 from martlet.kernels.depthwise import SQUARES, kernels
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import Square
+from native import guarded, run_kernel, targets
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 

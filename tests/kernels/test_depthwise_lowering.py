@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowered import lower, meaning, run_lowered
 
 from build import const
+from lowered import lower, meaning, run_lowered
 
 PLAIN = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 random = np.random.default_rng(6)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lowered_node import compute, is_lowered, lower
-from native import guarded, targets, run_kernel
 
 from build import const, one_node
+from lowered_node import compute, is_lowered, lower
 from martlet.kernels.elementwise import UNARY, kernels
 from martlet.kernels.targets import Target
 from martlet.plan.lowering.elementwise import ACTIVATED, BINARY, CLAMPS, PLAIN
+from native import guarded, run_kernel, targets
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native import guarded, run_kernel, targets
 
 from martlet.kernels import gemm
 from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import blocking, pack, padded
+from native import guarded, run_kernel, targets
 
 CASES = [(target, tile) for target in targets() for tile in TILES[target.lanes]]
 KERNELS = {t.name: {k.name: k for k in gemm.kernels(t)} for t in targets()}

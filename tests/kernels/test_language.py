@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native import guarded, run_kernel, targets
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
@@ -26,6 +25,7 @@ from martlet.kernels.language import (
     arguments,
 )  # fmt: skip
 from martlet.kernels.targets import Target
+from native import guarded, run_kernel, targets
 
 pytestmark = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 

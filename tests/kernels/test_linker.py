@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from emulated import MACHINES, Guest, guest, run_ranges
 
+from emulated import MACHINES, Guest, guest, run_ranges
 from martlet.errors import MartletError
 from martlet.kernels.builder import build
 from martlet.kernels.compiler import compile_object

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native import run_kernel, targets
 
 from martlet.kernels import math as vector_math
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
+from native import run_kernel, targets
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 BOUNDS: dict[str, tuple[Callable[[float], float], float]] = {

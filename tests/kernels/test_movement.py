@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lowered_node import compute, is_lowered, lower
-from native import guarded, targets, run_kernel
 
 from build import Value, const, one_node
+from lowered_node import compute, is_lowered, lower
 from martlet.dtypes import DType
 from martlet.graph import Quantization
 from martlet.kernels.movement import kernels
 from martlet.kernels.targets import Target
+from native import guarded, run_kernel, targets
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 types = pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int16, np.int64, np.complex128])

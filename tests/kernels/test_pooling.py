@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowered_node import compute, lower
-from native import targets
 
 from build import const, one_node
+from lowered_node import compute, lower
 from martlet.kernels.pooling import SQUARES
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import Square
+from native import targets
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowered import TARGET, lower, meaning, run_lowered
-from native import targets
 
 from build import const
+from lowered import TARGET, lower, meaning, run_lowered
 from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.lowering import convolution
+from native import targets
 
 random = np.random.default_rng(5)
 

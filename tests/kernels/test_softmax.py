@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lowered_node import compute
-from native import targets
 
+from lowered_node import compute
 from martlet.kernels.targets import Target
+from native import targets
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 both = pytest.mark.parametrize("op", ["SOFTMAX", "LOG_SOFTMAX"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from emulated import MACHINES
-from native import targets
 
+from emulated import MACHINES
 from martlet.kernels.targets import TARGETS, Target
+from native import targets
 
 each = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 

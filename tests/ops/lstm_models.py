@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from recurrent_models import floats, state, weights
 
 from build import Value, const
 from martlet.graph import Quantization
+from recurrent_models import floats, state, weights
 
 PEEPHOLE_GATES = (0, 1, 3)
 

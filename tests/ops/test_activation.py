@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quantized import every_value, output, quantized, same_as_litert
 
 from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Tensor
+from quantized import every_value, output, quantized, same_as_litert
 
 INT8, UINT8, INT16 = DType.INT8, DType.UINT8, DType.INT16
 X = np.float32([-8, -1, -0.25, 0, 0.5, 2, 9])

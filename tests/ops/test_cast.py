@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quantized import output, same_as_litert
 
 from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from quantized import output, same_as_litert
 
 EVERY = [
     DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.UINT32, DType.INT64,

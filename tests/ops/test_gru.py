@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recurrent_models import floats, martlet, model
 
 from build import const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from recurrent_models import floats, martlet, model
 
 T, B, F, N = 3, 2, 5, 4
 OUTPUTS = [DType.FLOAT32] * 2

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_models import float_cell, norms
-from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 from build import Value, const
+from lstm_models import float_cell, norms
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 TANH = {"fused_activation_function": "TANH"}
 B, T, F, N = 2, 3, 5, 4

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recurrent_models import assert_as_litert, floats, martlet, model, state
 
 from build import Value, const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Quantization, Tensor
+from recurrent_models import assert_as_litert, floats, martlet, model, state
 
 BASIC = {"kernel_type": "BASIC", "fused_activation_function": "TANH"}
 B, F, N = 3, 5, 4

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lstm_models import float_cell, norms
-from recurrent_models import assert_as_litert, floats, martlet, model, state
 
 from build import Value, const
+from lstm_models import float_cell, norms
 from martlet.graph import Tensor
 from martlet.schema.layout import Record
 from martlet.schema.tflite import SCHEMA
+from recurrent_models import assert_as_litert, floats, martlet, model, state
 
 STEP = {"fused_activation_function": "TANH"}
 

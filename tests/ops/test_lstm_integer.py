@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lstm_models import integer_inputs
-from recurrent_models import assert_as_litert, martlet, model
 
+from lstm_models import integer_inputs
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Model, Quantization, Tensor
+from recurrent_models import assert_as_litert, martlet, model
 
 TANH = {"fused_activation_function": "TANH"}
 STATE = Quantization.of(0.0075, -3)

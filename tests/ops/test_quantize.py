@@ -9,13 +9,13 @@ import pytest
 from flatbuffers import flexbuffers
 from hypothesis import given
 from hypothesis import strategies as st
-from quantized import every_value, output, quantized, same_as_litert
 
 from build import const, one_node, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError
 from martlet.graph import Blockwise, Graph, Model, Quantization, Tensor
 from martlet.runtime.session import Session
+from quantized import every_value, output, quantized, same_as_litert
 
 INT8, UINT8, INT16, INT32 = DType.INT8, DType.UINT8, DType.INT16, DType.INT32
 INT4, UINT4, FLOAT32 = DType.INT4, DType.UINT4, DType.FLOAT32

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 from build import Value, const
 from martlet.dtypes import DType
 from martlet.errors import ModelError, UnsupportedError
 from martlet.ops.recurrent import ACTIVATIONS
+from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 TANH = {"fused_activation_function": "TANH"}
 B, T, F, N = 2, 4, 5, 6

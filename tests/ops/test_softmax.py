@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from quantized import every_value, output, quantized, same_as_litert
 
 from build import run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Tensor
+from quantized import every_value, output, quantized, same_as_litert
 
 INT8, UINT8, INT16 = DType.INT8, DType.UINT8, DType.INT16
 

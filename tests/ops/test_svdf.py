@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 from build import Value, const
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Model, Quantization, Tensor
+from recurrent_models import assert_as_litert, floats, martlet, model, state, weights
 
 B, F, FILTERS, MEMORY = 2, 5, 6, 4
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantized import every_value, output, quantized, same_as_litert
 
 from build import Value, run
 from martlet.dtypes import DType
 from martlet.errors import ModelError
+from quantized import every_value, output, quantized, same_as_litert
 
 INT8, INT16 = DType.INT8, DType.INT16
 

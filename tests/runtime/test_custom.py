@@ -1,9 +1,9 @@
 """Custom operators given as Python functions, or as Operators."""
 
-import models
 import numpy as np
 import pytest
 
+import models
 from martlet import ArgumentError, Interpreter, RunError, UnsupportedError
 from martlet.dtypes import DType
 from martlet.ops.operator import Operator, Spec

@@ -1,11 +1,11 @@
 """Details, op lists and signatures are LiteRT's, key by key and type by type."""
 
-import models
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
 import martlet
+import models
 from corpus import cases
 from martlet.dtypes import DType
 from martlet.graph import Graph, Quantization, Tensor

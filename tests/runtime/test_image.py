@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from steps import Steps, build_image
 
 from martlet.errors import MartletError
 from martlet.kernels.image import ImageError, pack, parse, source_hash
@@ -23,6 +22,7 @@ from martlet.runtime import executable, image_files
 from martlet.runtime import image as images
 from martlet.runtime.image import LoadedImage, find_image, host_image, host_targets
 from martlet.runtime.threads import Pool
+from steps import Steps, build_image
 
 TARGET = host_targets()[0]
 

@@ -3,11 +3,11 @@
 import logging
 import threading
 
-import models
 import numpy as np
 import pytest
 
 import martlet
+import models
 from martlet import ArgumentError, Interpreter, LimitError, MartletError, OpResolverType
 from martlet.dtypes import DType
 from martlet.graph import Graph, Tensor

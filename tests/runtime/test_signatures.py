@@ -1,10 +1,10 @@
 """Signature runners: names instead of indices; several graphs; LiteRT's answers and errors."""
 
-import models
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
+import models
 from martlet import ArgumentError, Interpreter, MartletError, load
 from martlet.graph import Graph, Signature
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from steps import Steps, build_image
 
 from martlet.runtime.image import LoadedImage
 from martlet.runtime.threads import Pool
+from steps import Steps, build_image
 
 HERE = Path(__file__).parent
 DURATIONS = {"5us": 50, "50us": 500, "500us": 5000}  # rounds of 64 units, about
