@@ -90,6 +90,7 @@ class NativePlan:
         self,
         env: dict[int, np.ndarray],
         run_step: Callable[[Step, dict[int, np.ndarray]], Sequence[np.ndarray]],
+        tick: Callable[[], None],
     ) -> None:
         """Run all segments. `env`: values by tensor; it receives views of what is in the arena."""
         for i in self.plan.graph.inputs:
@@ -98,6 +99,7 @@ class NativePlan:
         env.update(self.views)
         for segment in self.segments:
             if segment.step is None:
+                tick()
                 self.pool.run(self._records, segment.first, segment.count)
                 continue
             step = segment.step

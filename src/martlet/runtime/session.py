@@ -225,7 +225,7 @@ class Session:
         before = self._live
         native = self.native(plan)
         if native is not None:
-            native.run(env, partial(self._do, plan.index))
+            native.run(env, partial(self._do, plan.index), self.tick)
         else:
             self._run_steps(plan, env)
         if self.kept is not None:
