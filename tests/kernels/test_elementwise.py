@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lowered_node import compute, is_lowered, lower
-from native import guarded, targets, run_kernel
+from native import guarded, run_kernel, targets
 
 from build import const, one_node
 from martlet.kernels.elementwise import UNARY, kernels

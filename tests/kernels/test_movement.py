@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lowered_node import compute, is_lowered, lower
-from native import guarded, targets, run_kernel
+from native import guarded, run_kernel, targets
 
 from build import Value, const, one_node
 from martlet.dtypes import DType

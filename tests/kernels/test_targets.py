@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 
 import pytest
 from emulated import MACHINES
@@ -36,4 +37,4 @@ def test_triples_are_those_of_the_machine(target: Target) -> None:
 def test_the_best_target_of_a_machine_comes_first() -> None:
     for machine in {target.machine for target in TARGETS.values()}:
         needs = [target.needs for target in TARGETS.values() if target.machine == machine]
-        assert all(better >= other for better, other in zip(needs, needs[1:], strict=False))
+        assert all(better >= other for better, other in pairwise(needs))

@@ -10,9 +10,9 @@ threads share do not lie beside what all of them read:
 With one thread, each kernel is called once for all its units. With several, every thread walks
 all steps; in each it takes pieces from the shared counter until none are left, and then waits
 until all units are done, since the next step reads what this one wrote. Work is taken, not dealt
-out, so that a thread whose processor is busy elsewhere takes less. Pieces are multiples of the
-step's grain: large ones first, half of each thread's fair share of what is left, so that there
-are few of them, and small ones last, so that all threads end together.
+out, so that a thread whose processor is busy elsewhere takes less. A piece is a thread's fair
+share of what is left, as far as the thread knows, in multiples of the step's grain: so there are
+few of them, and the last ones are small enough that all threads end together.
 
 A pool is a block of 24 slots too:
 
@@ -44,7 +44,7 @@ STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION = 0, 1, 2, 3, 4, 8
 ACTIVE, SLEEPING, STOPPED, SLEPT_ON = 16, 17, 18, 19
 
 SPINS_AT_BARRIER = 2000  # then the processor is offered to others between looks
-SPINS_BEFORE_SLEEP = 4000  # some tens of microseconds
+SPINS_BEFORE_SLEEP = 4000  # about 100 microseconds on Zen 1, 180 where a pause is longer
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 SYSTEM_CALLS = {
     "futex": {"x86_64": 202, "aarch64": 98},
@@ -72,7 +72,7 @@ def _call(k: Builder, step: Pointer, first: Value, last: Value) -> None:
 def _share(k: Builder, pool: Pointer) -> None:
     """Walk all steps as one of several threads."""
     steps = k.pointer_at(pool, STEPS, I64)
-    shares = k.scalar(pool, THREADS) * 2
+    threads = k.scalar(pool, THREADS)
     taken = k.variable(k.constant(0, I64))  # by anybody, when this thread last took a piece
     done = k.variable(k.constant(0, I64))  # by this thread
     for i in k.range(0, k.scalar(pool, COUNT)):
@@ -81,7 +81,7 @@ def _share(k: Builder, pool: Pointer) -> None:
         taken.value = k.constant(0, I64)
         done.value = k.constant(0, I64)
         with k.forever() as taking:
-            pieces = (units - taken.value) // (shares * grain)
+            pieces = (units - taken.value) // (threads * grain)
             piece = k.maximum(pieces, k.constant(1, I64)) * grain
             first = k.atomic_add(step + NEXT, piece)
             taking.leave_if(first >= units)
