@@ -1,14 +1,15 @@
 # Two commands do everything on a fresh machine with Python 3.10+ and make:
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
-# Others: lint, programs (programs of others), test-all (long sweeps too), fuzz, clean.
+# Others: emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
+# test-all (long sweeps too), fuzz, clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .venv-programs
 
-.PHONY: demo test test-all lint programs fuzz clean
+.PHONY: demo test test-all emulator lint programs fuzz clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
@@ -31,6 +32,10 @@ $(PROGRAMS)/.installed: pyproject.toml tests/programs/requirements.txt tests/pro
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
+# Without it, the tests of kernels run on this processor only, and say so.
+emulator:
+	@command -v qemu-aarch64-static >/dev/null || { apt-get update -qq && apt-get install -y -qq qemu-user-static; }
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
 
@@ -41,8 +46,8 @@ programs: $(PROGRAMS)/.installed
 	$(PROGRAMS)/bin/python -m pytest -q -o addopts= --noconftest tests/programs
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check src tests examples
-	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/mypy
 
 fuzz: $(VENV)/.test

@@ -50,7 +50,7 @@ def load_image() -> LoadedImage:
     target = host_targets()[0]
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "spend.image"
-        path.write_bytes(build(target, [*entry_points(target.machine), SPEND]))
+        path.write_bytes(build(target, [*entry_points(), SPEND]))
         path.chmod(0o600)
         return LoadedImage(path)
 

@@ -105,7 +105,7 @@ import sys
 from martlet.kernels.builder import build
 from martlet.kernels.executor import entry_points
 from martlet.kernels.targets import TARGETS, Target
-build(TARGETS['x86-64-avx2'], entry_points('x86_64'))
+build(TARGETS['x86-64-avx2'], entry_points())
 assert not {'llvmlite', 'elftools'} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", text], check=True, env={"PYTHONPATH": ":".join(sys.path)})

@@ -80,7 +80,6 @@ def test_kernels_have_names_that_are_symbols(target: Target) -> None:
         assert kernel.name.isascii()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
 def test_all_kernels_of_a_target_link(target: Target) -> None:
     """No kernel of any target refers to anything outside of its image."""

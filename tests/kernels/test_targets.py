@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -37,4 +37,4 @@ def test_triples_are_those_of_the_machine(target: Target) -> None:
 def test_the_best_target_of_a_machine_comes_first() -> None:
     for machine in {target.machine for target in TARGETS.values()}:
         needs = [target.needs for target in TARGETS.values() if target.machine == machine]
-        assert all(better >= other for better, other in itertools.pairwise(needs))
+        assert all(better >= other for better, other in pairwise(needs))

@@ -10,21 +10,27 @@ threads share do not lie beside what all of them read:
 With one thread, each kernel is called once for all its units. With several, every thread walks
 all steps; in each it takes pieces from the shared counter until none are left, and then waits
 until all units are done, since the next step reads what this one wrote. Work is taken, not dealt
-out, so that a thread whose processor is busy elsewhere takes less. Pieces are multiples of the
-step's grain: large ones first, half of each thread's fair share of what is left, so that there
-are few of them, and small ones last, so that all threads end together.
+out, so that a thread whose processor is busy elsewhere takes less. A piece is a thread's fair
+share of what is left, as far as the thread knows, in multiples of the step's grain: so there are
+few of them, and the last ones are small enough that all threads end together.
 
 A pool is a block of 24 slots too:
 
     line 0   steps, number of steps, number of threads, address of the system's `sched_yield`,
              address of its `syscall`
     line 1   generation: odd while there is a run, even between runs
-    line 2   how many workers are in a run, how many sleep, whether they are to end
+    line 2   how many workers are in a run, how many sleep, whether they are to end, and the
+             processor on which one fell asleep last
 
 Nobody waits for a worker that did not come. A worker enters a run by counting itself in and then
 looking whether the run is still open; the run is closed first, then it waits until those inside
 have left. So a run needs no certain number of workers, and when it returns, none of them looks at
 its steps any more.
+
+Linux wakes a thread on the processor where it slept, even if that is the one of the thread that
+wakes it and goes on working, and may leave both there for many milliseconds where it knows of no
+cache that the processors share (as in most virtual machines). The thread that is about to wake
+workers therefore moves away from such a processor first.
 """
 
 from __future__ import annotations
@@ -34,14 +40,19 @@ from martlet.kernels.language import I64, Builder, Pointer, Value, arguments
 
 SLOTS = 24
 KERNEL, BLOCK, UNITS, GRAIN, NEXT, DONE = 0, 1, 2, 3, 8, 16
-STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION, ACTIVE, SLEEPING, STOPPED = (
-    0, 1, 2, 3, 4, 8, 16, 17, 18,
-)  # fmt: skip
+STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION = 0, 1, 2, 3, 4, 8
+ACTIVE, SLEEPING, STOPPED, SLEPT_ON = 16, 17, 18, 19
 
 SPINS_AT_BARRIER = 2000  # then the processor is offered to others between looks
-SPINS_BEFORE_SLEEP = 4000  # some tens of microseconds
+SPINS_BEFORE_SLEEP = 4000  # about 100 microseconds on Zen 1, 180 where a pause is longer
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
-SYS_FUTEX = {"x86_64": 202, "aarch64": 98}
+SYSTEM_CALLS = {
+    "futex": {"x86_64": 202, "aarch64": 98},
+    "getcpu": {"x86_64": 309, "aarch64": 168},
+    "sched_getaffinity": {"x86_64": 204, "aarch64": 123},
+    "sched_setaffinity": {"x86_64": 203, "aarch64": 122},
+}
+PROCESSORS = 1024  # as many as a mask of the system has
 
 
 def run_alone(k: Builder, pool: Pointer) -> None:
@@ -61,7 +72,7 @@ def _call(k: Builder, step: Pointer, first: Value, last: Value) -> None:
 def _share(k: Builder, pool: Pointer) -> None:
     """Walk all steps as one of several threads."""
     steps = k.pointer_at(pool, STEPS, I64)
-    shares = k.scalar(pool, THREADS) * 2
+    threads = k.scalar(pool, THREADS)
     taken = k.variable(k.constant(0, I64))  # by anybody, when this thread last took a piece
     done = k.variable(k.constant(0, I64))  # by this thread
     for i in k.range(0, k.scalar(pool, COUNT)):
@@ -70,7 +81,7 @@ def _share(k: Builder, pool: Pointer) -> None:
         taken.value = k.constant(0, I64)
         done.value = k.constant(0, I64)
         with k.forever() as taking:
-            pieces = (units - taken.value) // (shares * grain)
+            pieces = (units - taken.value) // (threads * grain)
             piece = k.maximum(pieces, k.constant(1, I64)) * grain
             first = k.atomic_add(step + NEXT, piece)
             taking.leave_if(first >= units)
@@ -100,76 +111,99 @@ def _read(k: Builder, p: Pointer) -> Value:
     return k.atomic_add(p, 0)
 
 
-def _futex(k: Builder, pool: Pointer, machine: str, operation: int, value: Value) -> None:
-    zero = k.constant(0, I64)
-    number = k.constant(SYS_FUTEX[machine], I64)
-    op = k.constant(operation, I64)
-    k.call(k.pointer_at(pool, SYSCALL, I64), number, pool + GENERATION, op, value, zero, zero, zero)
+def _system(k: Builder, pool: Pointer, name: str, *operands: Pointer | Value | int) -> None:
+    """A system call; what it returns is lost."""
+    words = [k.address(o) if isinstance(o, Pointer) else k.as_value(o, I64) for o in operands]
+    words += [k.constant(0, I64)] * (6 - len(words))
+    number = k.constant(SYSTEM_CALLS[name][k.machine], I64)
+    k.call(k.pointer_at(pool, SYSCALL, I64), number, *words)
 
 
-def _wake(k: Builder, pool: Pointer, machine: str) -> None:
+def _wake(k: Builder, pool: Pointer) -> None:
     """Wake the workers that sleep, if any do; the generation was changed before."""
     with k.when(_read(k, pool + SLEEPING) > 0):
-        _futex(k, pool, machine, FUTEX_WAKE_PRIVATE, k.constant(1 << 30, I64))
+        _make_room(k, pool)
+        _system(k, pool, "futex", pool + GENERATION, FUTEX_WAKE_PRIVATE, 1 << 30)
 
 
-def run_shared(machine: str) -> EntryPoint:
+def _sleep(k: Builder, pool: Pointer, known: Value) -> None:
+    """Until there is another generation than that."""
+    here = k.local(I64, 1)
+    k.store(here, 0, k.constant(0, I64))
+    _system(k, pool, "getcpu", here)
+    k.atomic_store(pool + SLEPT_ON, k.scalar(here))
+    k.atomic_add(pool + SLEEPING, 1)
+    _system(k, pool, "futex", pool + GENERATION, FUTEX_WAIT_PRIVATE, known)
+    k.atomic_add(pool + SLEEPING, -1)
+
+
+def _make_room(k: Builder, pool: Pointer) -> None:
+    """Move to another processor, if there is one, where a worker sleeps on this one."""
+    here, mask = k.local(I64, 1), k.local(I64, PROCESSORS // 64)
+    k.store(here, 0, k.constant(0, I64))
+    _system(k, pool, "getcpu", here)
+    processor = k.scalar(here)
+    with (
+        k.when(processor.equals(k.atomic_load(pool + SLEPT_ON))),
+        k.when(processor < PROCESSORS),
+    ):
+        for i in k.range(0, PROCESSORS // 64):
+            k.store(mask, i, k.constant(0, I64))
+        _system(k, pool, "sched_getaffinity", 0, PROCESSORS // 8, mask)
+        word = mask + (processor >> 6)
+        allowed, bit = k.scalar(word), k.constant(1, I64) << (processor & 63)
+        with k.when((allowed & bit).differs(0)):  # the system has filled the mask
+            k.store(word, 0, allowed ^ bit)
+            _system(k, pool, "sched_setaffinity", 0, PROCESSORS // 8, mask)
+            k.store(word, 0, allowed)
+            _system(k, pool, "sched_setaffinity", 0, PROCESSORS // 8, mask)
+
+
+def run_shared(k: Builder, pool: Pointer) -> None:
     """All steps, with the workers of the pool that come."""
-
-    def write(k: Builder, pool: Pointer) -> None:
-        steps = k.pointer_at(pool, STEPS, I64)
-        for i in k.range(0, k.scalar(pool, COUNT)):
-            step = steps + i * SLOTS
-            k.store(step, NEXT, k.constant(0, I64))
-            k.store(step, DONE, k.constant(0, I64))
-        k.atomic_add(pool + GENERATION, 1)
-        _wake(k, pool, machine)
-        _share(k, pool)
-        k.atomic_add(pool + GENERATION, 1)
-        with k.when(_read(k, pool + ACTIVE) > 0):
-            _wait(k, pool, pool + ACTIVE, k.constant(0, I64))
-
-    return EntryPoint("run_shared", write, arguments("pool: *i64"))
+    steps = k.pointer_at(pool, STEPS, I64)
+    for i in k.range(0, k.scalar(pool, COUNT)):
+        step = steps + i * SLOTS
+        k.store(step, NEXT, k.constant(0, I64))
+        k.store(step, DONE, k.constant(0, I64))
+    k.atomic_add(pool + GENERATION, 1)
+    _wake(k, pool)
+    _share(k, pool)
+    k.atomic_add(pool + GENERATION, 1)
+    with k.when(_read(k, pool + ACTIVE) > 0):
+        _wait(k, pool, pool + ACTIVE, k.constant(0, I64))
 
 
-def work(machine: str) -> EntryPoint:
+def work(k: Builder, pool: Pointer) -> None:
     """A worker's life: wait for another generation, take part in its run, again, until the end."""
-
-    def write(k: Builder, pool: Pointer) -> None:
-        known = k.variable(k.constant(0, I64))
-        spins = k.variable(k.constant(0, I64))
-        with k.forever() as living:
-            spins.value = k.constant(0, I64)
-            with k.forever() as waiting:
-                waiting.leave_if(k.atomic_load(pool + GENERATION).differs(known.value))
-                k.pause()
-                spins.value = spins.value + 1
-                with k.when(spins.value > SPINS_BEFORE_SLEEP):
-                    k.atomic_add(pool + SLEEPING, 1)
-                    _futex(k, pool, machine, FUTEX_WAIT_PRIVATE, known.value)
-                    k.atomic_add(pool + SLEEPING, -1)
-            living.leave_if(k.atomic_load(pool + STOPPED).differs(0))
-            k.atomic_add(pool + ACTIVE, 1)
-            known.value = _read(k, pool + GENERATION)
-            with k.when((known.value & 1).equals(1)):
-                _share(k, pool)
-            k.atomic_add(pool + ACTIVE, -1)
-
-    return EntryPoint("work", write, arguments("pool: *i64"))
+    known = k.variable(k.constant(0, I64))
+    spins = k.variable(k.constant(0, I64))
+    with k.forever() as living:
+        spins.value = k.constant(0, I64)
+        with k.forever() as waiting:
+            waiting.leave_if(k.atomic_load(pool + GENERATION).differs(known.value))
+            k.pause()
+            spins.value = spins.value + 1
+            with k.when(spins.value > SPINS_BEFORE_SLEEP):
+                _sleep(k, pool, known.value)
+        living.leave_if(k.atomic_load(pool + STOPPED).differs(0))
+        k.atomic_add(pool + ACTIVE, 1)
+        known.value = _read(k, pool + GENERATION)
+        with k.when((known.value & 1).equals(1)):
+            _share(k, pool)
+        k.atomic_add(pool + ACTIVE, -1)
 
 
-def stop(machine: str) -> EntryPoint:
+def stop(k: Builder, pool: Pointer) -> None:
     """Let all workers end, after the run that they are in. The generation keeps its parity."""
-
-    def write(k: Builder, pool: Pointer) -> None:
-        k.atomic_store(pool + STOPPED, 1)
-        k.atomic_add(pool + GENERATION, 2)
-        _wake(k, pool, machine)
-
-    return EntryPoint("stop", write, arguments("pool: *i64"))
+    k.atomic_store(pool + STOPPED, 1)
+    k.atomic_add(pool + GENERATION, 2)
+    _wake(k, pool)
 
 
-def entry_points(machine: str) -> tuple[EntryPoint, ...]:
-    """The functions of every image for a machine."""
-    alone = EntryPoint("run_alone", run_alone, arguments("pool: *i64"))
-    return (alone, run_shared(machine), work(machine), stop(machine))
+def entry_points() -> tuple[EntryPoint, ...]:
+    """The functions of every image."""
+    return tuple(
+        EntryPoint(write.__name__, write, arguments("pool: *i64"))
+        for write in (run_alone, run_shared, work, stop)
+    )

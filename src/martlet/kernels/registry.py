@@ -12,7 +12,7 @@ from martlet.kernels.targets import Target
 
 def kernels_of(target: Target) -> list[Kernel | EntryPoint]:
     """What an image for a target holds. A family is a module with a function `kernels(target)`."""
-    found: list[Kernel | EntryPoint] = list(entry_points(target.machine))
+    found: list[Kernel | EntryPoint] = list(entry_points())
     package = importlib.import_module("martlet.kernels")
     for module in pkgutil.iter_modules(package.__path__):
         family = importlib.import_module(f"martlet.kernels.{module.name}")
