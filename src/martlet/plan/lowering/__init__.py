@@ -13,6 +13,16 @@ meaning runs) or adds the native steps that compute its outputs:
 
 A kernel's name, its arguments and what a unit is are those of `martlet.kernels`. Whatever the
 kernels are told here stays inside the tensors, since the shapes were checked by `infer`.
+
+Two things make a node's work larger than its operator, for families that say that they can:
+
+- `pitched=True`: a tensor may lie among others, as a part of the output of a CONCATENATION that is
+  never copied. Its rows (along the last dimension) are then further apart than they are long:
+  `l.pitch(i)` and `l.output_pitch(length)` say how far.
+- `absorbs=("PAD", "ADD", "ACTIVATION")`: neighbours that become part of the node. `l.image_shape()`
+  and `l.image_axes(taps)` know of a PAD before it, `l.residual()` and `l.residual_pitch()` of an
+  ADD behind it, `l.activation()` of the activation of whatever came last; `l.input(0)` and
+  `l.output()` are the tensors at the ends.
 """
 
 from __future__ import annotations
@@ -20,12 +30,13 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from martlet.ops.operator import Call
+from martlet.ops.sliding_window import Axis, window_axes
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
 
@@ -53,16 +64,35 @@ class NativeStep:
     grain: int
 
 
+@dataclass(frozen=True)
+class Fused:
+    """What a node does besides its own: the work of neighbours that have no step themselves.
+
+    image: the tensor that a PAD before it reads, `padding` its (before, after) of height and of
+    width. residual: the tensor that an ADD behind it adds. output: what the last of them writes.
+    activation: the name of the activation that the last of them has.
+    """
+
+    image: int | None = None
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    residual: int | None = None
+    output: int | None = None
+    activation: str | None = None
+
+
 @dataclass
 class Lowering:
     """One node to lower, and the steps that were made of it.
 
     threads: how many will share each step. lanes: float32 in a vector of the image's target.
+    pitches: elements from one row to the next, of the tensors that lie among others.
     """
 
     call: Call
     lanes: int
     threads: int
+    fused: Fused = Fused()
+    pitches: Mapping[int, int] = field(default_factory=dict)
     steps: list[NativeStep] = field(default_factory=list)
     constants: list[np.ndarray] = field(default_factory=list)
     scratch_bytes: list[int] = field(default_factory=list)
@@ -72,10 +102,57 @@ class Lowering:
         value = self.call.value(i)
         if value is not None:
             return self.data(value)
-        return Ref("tensor", self.call.node.inputs[i])
+        return Ref("tensor", self._source(i))
 
     def output(self, i: int = 0) -> Ref:
-        return Ref("tensor", self.call.node.outputs[i])
+        return Ref("tensor", self._target(i))
+
+    def _source(self, i: int) -> int:
+        if i == 0 and self.fused.image is not None:
+            return self.fused.image
+        return self.call.node.inputs[i]
+
+    def _target(self, i: int) -> int:
+        if self.fused.output is not None:
+            return self.fused.output
+        return self.call.node.outputs[i]
+
+    def pitch(self, i: int) -> int:
+        """Elements from one row of input i, along its last dimension, to the next."""
+        shape = self.call.shape(i)
+        return self.pitches.get(self._source(i), shape[-1] if shape else 1)
+
+    def output_pitch(self, length: int, i: int = 0) -> int:
+        """Elements from one row of output i to the next; its rows are `length` long."""
+        return self.pitches.get(self._target(i), length)
+
+    def residual(self) -> Ref | None:
+        """The tensor, of the output's shape, to add before the activation."""
+        return None if self.fused.residual is None else Ref("tensor", self.fused.residual)
+
+    def residual_pitch(self, length: int) -> int:
+        """Elements from one row of the residual to the next."""
+        index = self.fused.residual
+        return length if index is None else self.pitches.get(index, length)
+
+    def activation(self) -> str:
+        """The name of the activation that follows."""
+        name = self.fused.activation
+        return str(self.call.option("fused_activation_function")) if name is None else name
+
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of the tensor that is read as input 0."""
+        batches, height, width, channels = self.call.shape(0)
+        down, across = self.fused.padding
+        return batches, height - sum(down), width - sum(across), channels
+
+    def image_axes(self, taps: Sequence[int], dilated: bool = True) -> list[Axis]:
+        """The windows over that image (`ops/sliding_window.py`), height and width."""
+        axes = window_axes(self.call, "hw", self.call.shape(0)[1:3], taps, dilated)
+        return [
+            replace(axis, size=axis.size - sum(edges), before=axis.before + edges[0])
+            for axis, edges in zip(axes, self.fused.padding, strict=True)
+        ]
 
     def size(self, i: int) -> int:
         """Number of elements of input i."""
@@ -105,20 +182,36 @@ class Lowering:
 
 Lower = Callable[[Lowering], bool]
 _LOWER: dict[str, Lower] = {}
+_PITCHED: dict[str, bool] = {}
+_ABSORBS: dict[str, frozenset[str]] = {}
 _loaded = False
 VIEWS = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Builtins whose output has the elements of input 0 in the same order: no step at all."""
 
 
-def lowers(*names: str) -> Callable[[Lower], Lower]:
-    """Register a function for builtin operators."""
+def lowers(
+    *names: str, pitched: bool = False, absorbs: Sequence[str] = ()
+) -> Callable[[Lower], Lower]:
+    """Register a function for builtin operators; the module's docstring says what it may promise."""
 
     def register(function: Lower) -> Lower:
         for name in names:
             _LOWER[name] = function
+            _PITCHED[name] = pitched
+            _ABSORBS[name] = frozenset(absorbs)
         return function
 
     return register
+
+
+def takes_pitch(call: Call) -> bool:
+    """Whether the tensors of a node may lie among others."""
+    return lowering_of(call) is not None and _PITCHED[call.op]
+
+
+def absorbs(call: Call) -> frozenset[str]:
+    """What a node can do for its neighbours."""
+    return frozenset() if lowering_of(call) is None else _ABSORBS[call.op]
 
 
 def lowering_of(call: Call) -> Lower | None:
