@@ -192,7 +192,7 @@ VIEWS = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 def lowers(
     *names: str, pitched: bool = False, absorbs: Sequence[str] = ()
 ) -> Callable[[Lower], Lower]:
-    """Register a function for builtin operators; the module's docstring says what it may promise."""
+    """Register a function for builtins; the module's docstring says what it may promise."""
 
     def register(function: Lower) -> Lower:
         for name in names:
