@@ -91,7 +91,8 @@ def compute(
         more = (*window.taps, *window.stride, *window.dilation)
     run_kernel(
         kernel, target, guarded(x, at_end), guarded(weights, at_end), guarded(bias, at_end), y,
-        low, high, height, width, channels, out_h, out_w, width * channels, out_w * channels,
+        low, high, height, width, channels, out_h, out_w, width * channels, channels,
+        out_w * channels, channels,
         *window.before, rows, block_rows, block_channels, *more,
         units=-(-rows // block_rows) * -(-channels // block_channels), split=split,
     )  # fmt: skip

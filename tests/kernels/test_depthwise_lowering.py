@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from build import const
 from lowered import lower, meaning, run_lowered
+from martlet.kernels.targets import Target
+from native import targets
+from pitched_node import compute_pitched
 
 PLAIN = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 random = np.random.default_rng(6)
@@ -77,6 +80,26 @@ def test_windows_of_3x3_and_5x5_have_kernels_of_their_own() -> None:
     assert kernel_of(5, 3, 1) == "depthwise_f32_3x3s1_4"
     assert kernel_of(3, 3, 1) == kernel_of(9, 7, 1) == "depthwise_f32"
     assert kernel_of(9, 3, 3) == kernel_of(9, 3, 1, dilation_h_factor=2) == "depthwise_f32"
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "padding", [((0, 0), (0, 0)), ((0, 1), (0, 1)), ((1, 1), (1, 1)), ((4, 2), (3, 5))]
+)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("width", [3, 9, 18])
+@pytest.mark.parametrize("channels", [3, 13, 32])
+def test_images_among_others_with_zeros_around_and_an_activation_behind(
+    channels: int, width: int, stride: int, padding: Any, target: Target
+) -> None:
+    inputs = [normal(2, 5, width, channels), const(normal(1, 3, 3, channels)), normal(channels)]
+    options = {"padding": "VALID", "stride_h": stride, "stride_w": stride}
+    for wider, split in (((0, 0), None), ((5, 0), 1), ((16, 7), 2)):
+        found, expected, _ = compute_pitched(
+            target, "DEPTHWISE_CONV_2D", inputs, options, wider=wider, padding=padding,
+            activation="RELU6", split=split,
+        )  # fmt: skip
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_several_outputs_for_a_channel_are_left_to_numpy() -> None:

@@ -15,6 +15,7 @@ from martlet.kernels.pooling import SQUARES
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import Square
 from native import targets
+from pitched_node import compute_pitched
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
@@ -91,6 +92,32 @@ def test_splits_give_the_same_bits(op: str, split: int, target: Target) -> None:
     x = normal(3, 9, 200, 37)
     whole = check(target, op, [x], options((3, 3)))
     np.testing.assert_array_equal(check(target, op, [x], options((3, 3)), split), whole)
+
+
+@on_targets
+@pools
+@pytest.mark.parametrize("channels", [3, 21, 32])
+@pytest.mark.parametrize("window", [(3, 1), (3, 2), (2, 2), (5, 3)])
+def test_images_among_others(
+    op: str, window: tuple[int, int], channels: int, target: Target
+) -> None:
+    taps, stride = window
+    for padding, wider in (("SAME", (3, 0)), ("VALID", (0, 5)), ("SAME", (32, 48))):
+        for width in (5, 15, 30):
+            opts = options((taps, taps), (stride, stride), padding)
+            x = normal(2, 6, width, channels)
+            found, expected, _ = compute_pitched(target, op, [x], opts, wider=wider, threads=2)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@on_targets
+def test_means_of_images_among_others(target: Target) -> None:
+    x, axes = normal(2, 6, 7, 37), const(np.array([1, 2], np.int32))
+    for keep in (False, True):
+        found, expected, _ = compute_pitched(
+            target, "MEAN", [x, axes], {"keep_dims": keep}, wider=(11, 3)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @on_targets

@@ -33,6 +33,7 @@ from martlet.kernels.windows import (
 SQUARES = Square(2, 2, 7), Square(3, 1, 7), Square(3, 2, 7)
 """Windows with kernels of their own."""
 LEAST = float(np.finfo(np.float32).min)
+MEAN = "pixels: i64", "channels: i64", "x_pixel: i64", "y_pixel: i64", "block: i64"
 RUN = 32
 VECTORS = 4  # of channels at a time: independent sums hide the latency of addition
 
@@ -75,9 +76,9 @@ def average(k: Builder, low: Value, high: Value) -> Reduction:
 
 def mean(
     k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, pixels: Value, channels: Value,
-    block: Value, first: Value, last: Value,
+    x_pixel: Value, y_pixel: Value, block: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
-    """(images, pixels, channels) -> (images, channels)."""
+    """(images, pixels, channels) -> (images, channels), `x_pixel` and `y_pixel` elements apart."""
     inverse = 1.0 / pixels.to(F64)
     across = (channels + block - 1) // block
 
@@ -91,7 +92,7 @@ def mean(
                 part.value = k.zeros()
             for pixel in k.range(start, k.minimum(start + RUN, pixels)):
                 for i, part in enumerate(sums):
-                    part.value = part.value + k.load(source, pixel * channels + i * k.lanes, mask)
+                    part.value = part.value + k.load(source, pixel * x_pixel + i * k.lanes, mask)
             for total, part in zip(totals, sums, strict=True):
                 total.value = total.value + part.value.to(F64)
         for i, total in enumerate(totals):
@@ -100,7 +101,7 @@ def mean(
 
     for unit in k.range(first, last):
         image, c = unit // across, unit % across * block
-        source, target = x + image * pixels * channels, y + image * channels
+        source, target = x + image * pixels * x_pixel, y + image * y_pixel
         end = k.minimum(c + block, channels)
         whole = c + (end - c) // (VECTORS * k.lanes) * (VECTORS * k.lanes)
         for at in k.range(c, whole, VECTORS * k.lanes):
@@ -115,7 +116,7 @@ def kernels(target: Target) -> list[Kernel]:
     operands = ("x: *float", "y: *float", "low: float", "high: float")
     any_window = arguments(*operands, *IMAGE, *WINDOW)
     found = [
-        Kernel("mean_f32", mean, arguments(*operands, "pixels: i64", "channels: i64", "block: i64"))
+        Kernel("mean_f32", mean, arguments(*operands, *MEAN)),
     ]
     for name, reduction in (("max_pool", maximum), ("average_pool", average)):
         found.append(Kernel(f"{name}_f32", pool(reduction, None), any_window))

@@ -16,7 +16,7 @@ from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
 
 IMAGE = (
     "height: i64", "width: i64", "channels: i64", "out_height: i64", "out_width: i64",
-    "x_row: i64", "y_row: i64", "pad_top: i64", "pad_left: i64",
+    "x_row: i64", "x_pixel: i64", "y_row: i64", "y_pixel: i64", "pad_top: i64", "pad_left: i64",
     "rows: i64", "block_rows: i64", "block_channels: i64",
 )  # fmt: skip
 """Arguments for `Image`."""
@@ -30,7 +30,11 @@ COLUMNS = 6  # output columns at a time: independent sums hide the latency of mu
 
 @dataclass
 class Image:
-    """Sizes in elements. x_row, y_row: from one row to the next. rows: of the whole batch."""
+    """Sizes in elements. rows: of the whole batch.
+
+    x_row, x_pixel, y_row, y_pixel: from one row, or pixel, to the next; images follow one another
+    row by row.
+    """
 
     height: Value
     width: Value
@@ -38,7 +42,9 @@ class Image:
     out_height: Value
     out_width: Value
     x_row: Value
+    x_pixel: Value
     y_row: Value
+    y_pixel: Value
     pad_top: Value
     pad_left: Value
     rows: Value
@@ -167,14 +173,14 @@ def each_window(
         for i in k.range(*down):
             for j in k.range(*along):
                 add = reduction.tap(i * window.taps_w + j)
-                place = (left + j * window.dilation_w) * image.channels
+                place = (left + j * window.dilation_w) * image.x_pixel
                 under = source + (i * window.dilation_h * image.x_row + place)
                 for n, total in enumerate(totals):
-                    value = k.load(under, window.stride_w * image.channels * n, mask)
+                    value = k.load(under, window.stride_w * image.x_pixel * n, mask)
                     total.value = add(total.value, value)
         finish = reduction.finish((down[1] - down[0]) * (along[1] - along[0]))
         for n, total in enumerate(totals):
-            k.store(target, (at + n) * image.channels, finish(total.value), mask)
+            k.store(target, (at + n) * image.y_pixel, finish(total.value), mask)
 
     image.vectors(k, *units, vector)
 
@@ -207,7 +213,7 @@ def each_square_window(
                 at = k.minimum(column, image.out_width - width)
                 left = at * stride - image.pad_left
                 missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
-                from_here, to_here = source + left * image.channels, target + at * image.channels
+                from_here, to_here = source + left * image.x_pixel, target + at * image.y_pixel
                 for before in range(taps // 2 + 1):
                     for after in range(taps // 2 + 1):
                         with k.when(missing[0].equals(before) & missing[1].equals(after)):
@@ -229,7 +235,7 @@ def each_square_window(
             line = source + i * image.x_row
             sums = [total.value for total in totals]
             for column in met:
-                value = k.load(line, image.channels * column)
+                value = k.load(line, image.x_pixel * column)
                 for n in range(width):
                     if 0 <= column - n * stride < taps:
                         sums[n] = add[column - n * stride](sums[n], value)
@@ -240,7 +246,7 @@ def each_square_window(
         }
         for n, total in enumerate(totals):
             count = sum(n * stride + j in met for j in range(taps))
-            k.store(target, image.channels * n, finish[count](total.value))
+            k.store(target, image.y_pixel * n, finish[count](total.value))
 
     image.blocks(k, *units, block)
 

@@ -57,7 +57,7 @@ def clamp_of(lowering: Lowering) -> tuple[float, float] | None:
 
     Its open ends are the largest finite numbers, as in `ops/activation_range.py`.
     """
-    name = lowering.call.option("fused_activation_function")
+    name = lowering.activation()
     if name not in INTERVALS:
         return None
     low, high = INTERVALS[name]

@@ -11,7 +11,6 @@ import numpy as np
 
 from martlet.dtypes import DType
 from martlet.kernels.depthwise import SQUARES
-from martlet.ops.sliding_window import window_axes
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
 from martlet.plan.lowering.windows import (
@@ -21,7 +20,7 @@ from martlet.plan.lowering.windows import (
 )
 
 
-@lowers("DEPTHWISE_CONV_2D")
+@lowers("DEPTHWISE_CONV_2D", pitched=True, absorbs=("PAD", "ACTIVATION"))
 def depthwise_conv_2d(lowering: Lowering) -> bool:
     """Each channel of the image under its own window, plus bias, clamped."""
     call = lowering.call
@@ -29,10 +28,10 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
     given = [i for i in range(3) if call.has(i)]
     if interval is None or any(call.dtype(i) is not DType.FLOAT32 for i in given):
         return False
-    batches, height, width, channels = call.shape(0)
+    batches, _, _, channels = call.shape(0)
     if call.shape(1)[3] != channels:
         return False
-    axes = window_axes(call, "hw", (height, width), call.shape(1)[1:3])
+    axes = lowering.image_axes(call.shape(1)[1:3])
     if batches * math.prod(axis.positions for axis in axes) == 0:
         return True
     image, units = image_arguments(lowering, axes)

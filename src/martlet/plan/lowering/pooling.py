@@ -23,7 +23,7 @@ from martlet.plan.lowering.windows import (
 KERNELS = {"MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32"}
 
 
-@lowers("MAX_POOL_2D", "AVERAGE_POOL_2D")
+@lowers("MAX_POOL_2D", "AVERAGE_POOL_2D", pitched=True)
 def pool(lowering: Lowering) -> bool:
     """Windows over the image, clamped to the fused activation."""
     call = lowering.call
@@ -48,7 +48,7 @@ def pool(lowering: Lowering) -> bool:
     return True
 
 
-@lowers("MEAN")
+@lowers("MEAN", pitched=True)
 def mean(lowering: Lowering) -> bool:
     """The mean over height and width of an image (batch, height, width, channels)."""
     call = lowering.call
@@ -72,5 +72,6 @@ def _mean(lowering: Lowering, interval: tuple[float, float]) -> None:
     block = math.ceil(lines / pieces) * CACHE_LINE
     lowering.step(
         "mean_f32", lowering.input(0), lowering.output(), *interval, height * width, channels,
-        block, units=images * math.ceil(channels / block),
+        lowering.pitch(0), lowering.output_pitch(channels), block,
+        units=images * math.ceil(channels / block),
     )  # fmt: skip

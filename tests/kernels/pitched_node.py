@@ -1,0 +1,96 @@
+"""Run one node whose tensors lie among others, and which does its neighbours' work, in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from build import one_node, run_model
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.registry import kernels_of
+from martlet.kernels.targets import Target
+from martlet.ops.operator import Spec
+from martlet.plan.lowering import Fused, Lowering, Ref, lowering_of
+from martlet.runtime.session import Session
+from native import Inside, guarded, run_kernel
+
+UNTOUCHED = 77.0
+IMAGE, OUTPUT = 1000, 1001  # tensors in place of the node's own
+
+
+@cache
+def _kernels(target: Target) -> dict[str, Kernel]:
+    return {k.name: k for k in kernels_of(target) if isinstance(k, Kernel)}
+
+
+def compute_pitched(
+    target: Target,
+    op: str,
+    inputs: Sequence[Any],
+    options: Any = None,
+    *,
+    wider: tuple[int, int] = (0, 0),
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
+    activation: str | None = None,
+    threads: int = 1,
+    split: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(output of the node's kernels, its output in NumPy, names of its kernels).
+
+    wider: how much longer than the channels the rows of image and output are; what lies there is
+    not a number in the image, and must stay as it is in the output. padding: zeros that a PAD
+    would have put around the image. activation: of an operator behind it.
+    """
+    image = np.asarray(inputs[0])
+    padded = np.pad(image, ((0, 0), *padding, (0, 0)))
+    model, arrays = one_node(op, [padded, *inputs[1:]], options)
+    graph = model.main
+    specs = [
+        Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
+    ]
+    (expected,) = run_model(model, arrays)
+    if activation is not None:
+        lows = {"RELU": 0.0, "RELU6": 0.0}
+        expected = np.clip(expected, lows[activation], 6.0 if activation == "RELU6" else np.inf)
+    (step,) = Session(model).plan(0, specs).steps
+    pitches = {IMAGE: image.shape[-1] + wider[0], OUTPUT: expected.shape[-1] + wider[1]}
+    lowering = Lowering(
+        step.call, lanes=target.lanes, threads=threads,
+        fused=Fused(image=IMAGE, padding=padding, output=OUTPUT, activation=activation),
+        pitches=pitches,
+    )  # fmt: skip
+    function = lowering_of(step.call)
+    assert function is not None
+    assert function(lowering), f"{op} is not lowered"
+    tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
+    tensors[IMAGE] = _widened(image, pitches[IMAGE], np.nan)
+    tensors[OUTPUT] = _widened(np.full_like(expected, np.nan), pitches[OUTPUT], UNTOUCHED)
+    places: dict[str, Any] = {
+        "tensor": tensors,
+        "data": [guarded(array) for array in lowering.constants],
+        "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
+    }
+    for native in lowering.steps:
+        block = [
+            Inside(places[a.kind][a.index], a.offset) if isinstance(a, Ref) else a
+            for a in native.arguments
+        ]
+        run_kernel(_kernels(target)[native.kernel], target, *block, units=native.units, split=split)
+    rows = np.full((*expected.shape[:-1], pitches[OUTPUT]), UNTOUCHED, np.float32)
+    flat = rows.reshape(-1)
+    flat[: tensors[OUTPUT].size] = tensors[OUTPUT]
+    channels = expected.shape[-1]
+    assert np.all(rows[..., channels:] == UNTOUCHED)
+    return rows[..., :channels], expected, [native.kernel for native in lowering.steps]
+
+
+def _widened(array: np.ndarray, pitch: int, between: float) -> np.ndarray:
+    """Rows `pitch` elements apart; a guard page follows the last."""
+    length = array.shape[-1]
+    rows = np.full((array.size // length, pitch), between, np.float32)
+    rows[:, :length] = array.reshape(-1, length)
+    flat = rows.reshape(-1)
+    return guarded(flat[: flat.size - (pitch - length)])
