@@ -1,15 +1,15 @@
 """Kernels of elementwise operators: each is one short expression.
 
-`UNARY` and `BINARY` say what is computed from vectors of float32; what follows the operands in an
-expression's signature are the kernel's own numbers. From every unary expression comes a kernel
+`UNARY`, `BINARY` and the tables below say what is computed from vectors; what follows the operands
+in an expression's signature are the kernel's own numbers. Operands and result are rows of strided
+blocks (`martlet.kernels.rows`), units are elements:
 
-    relu_f32(x, y, numbers…)                      units: elements
+    tanh_f32(a, y, numbers…, rows)
+    add_f32_vv, add_f32_vs, add_f32_sv(a, b, y, numbers…, rows)
 
-and from every binary one three, which differ in how the rows of the operands are read: as
-vectors, or as one number (`s`) for the whole row, as strides of 0 say. Shapes that broadcast are
-rows of strided blocks (`martlet.kernels.rows`).
-
-    add_f32_vv, add_f32_vs, add_f32_sv(a, b, y, numbers…, rows)     units: elements
+The letters of a form say how the row of each operand is read: as vectors, or as one number (`s`)
+for the whole row. The result may lie where an operand lies that is read as vectors, at the same
+distances: an element is read before it is written, and never again.
 
 Clamps keep what is not a number.
 """
@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import Builder, Pointer, Value, arguments
+from martlet.kernels.language import Builder, Value, arguments
 from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, sin, tanh
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
@@ -68,6 +69,7 @@ UNARY: dict[str, Expression] = {
     "floor": lambda k, x: k.floor(x),
     "ceil": lambda k, x: k.ceil(x),
     "round": lambda k, x: k.round_to_even(x),
+    "sign": lambda k, x: k.select(x > 0, k.as_value(1.0, x.type), k.select(x < 0, -1.0, x)),
 }
 
 
@@ -91,6 +93,12 @@ BINARY: dict[str, Expression] = {
     "prelu": lambda k, x, slope: k.select(x >= 0, x, x * slope),
 }
 
+
+def scale_shift(k: Builder, x: Value, a: Value, b: Value, low: Value, high: Value) -> Value:
+    """A batch norm with its activation."""
+    return clamp(k, k.fma(x, a, b), low, high)
+
+
 FORMS = ("vv", "vs", "sv")
 
 
@@ -99,37 +107,36 @@ def _numbers(f: Expression, operands: int) -> list[str]:
     return list(inspect.signature(f).parameters)[1 + operands :]
 
 
-def _unary(name: str, f: Expression) -> Kernel:
-    def write(k: Builder, x: Pointer, y: Pointer, *values: Value) -> None:
-        *numbers, first, last = values
-        for i, mask in k.vectors(first, last):
-            k.store(y, i, f(k, k.load(x, i, mask), *numbers), mask)
+def _rowwise(
+    name: str, f: Expression, operands: Sequence[str], form: str, result: str = "float"
+) -> Kernel:
+    """The kernel of an expression of operands of these element types."""
+    names = _numbers(f, len(operands))
+    letters = "abc"[: len(operands)]
 
-    numbers = [f"{n}: float" for n in _numbers(f, 1)]
-    return Kernel(f"{name}_f32", write, arguments("x: *float", "y: *float", *numbers))
-
-
-def _binary(name: str, f: Expression, form: str) -> Kernel:
-    names = _numbers(f, 2)
-
-    def write(k: Builder, a: Pointer, b: Pointer, y: Pointer, *values: Value) -> None:
-        numbers, fields = values[: len(names)], values[len(names) : -2]
-        for (a_at, b_at, y_at), start, stop in rows(k, fields, *values[-2:]):
-            operands = ((a, a_at, form[0]), (b, b_at, form[1]))
-            fixed = [k.scalar(p, at) if kind == "s" else None for p, at, kind in operands]
+    def write(k: Builder, *values: Any) -> None:
+        pointers, y = values[: len(operands)], values[len(operands)]
+        numbers = values[len(operands) + 1 :][: len(names)]
+        fields = values[len(operands) + 1 + len(names) : -2]
+        for (*places, y_at), start, stop in rows(k, fields, *values[-2:]):
+            read = list(zip(pointers, places, form, strict=True))
+            fixed = [k.scalar(p, at) if kind == "s" else None for p, at, kind in read]
             for i, lanes in pieces(k, start, stop):
-                left, right = (
+                elements = [
                     k.load(p, at + i, lanes=lanes) if one is None else k.broadcast(one, lanes)
-                    for (p, at, _), one in zip(operands, fixed, strict=True)
-                )
-                k.store(y, y_at + i, f(k, left, right, *numbers))
+                    for (p, at, _), one in zip(read, fixed, strict=True)
+                ]
+                k.store(y, y_at + i, f(k, *elements, *numbers))
 
-    declared = ["a: *float", "b: *float", "y: *float", *(f"{n}: float" for n in names)]
-    return Kernel(f"{name}_f32_{form}", write, arguments(*declared, *row_fields("a", "b", "y")))
+    declared = [f"{n}: *{element}" for n, element in zip(letters, operands, strict=True)]
+    declared += [f"y: *{result}", *(f"{n}: float" for n in names)]
+    return Kernel(name, write, arguments(*declared, *row_fields(*letters, "y")))
 
 
 def kernels(target: Target) -> list[Kernel]:
     """All elementwise kernels. They are the same for every target."""
-    return [_unary(name, f) for name, f in UNARY.items()] + [
-        _binary(name, f, form) for name, f in BINARY.items() for form in FORMS
-    ]
+    found = [_rowwise(f"{name}_f32", f, ["float"], "v") for name, f in UNARY.items()]
+    for name, f in BINARY.items():
+        found += [_rowwise(f"{name}_f32_{form}", f, ["float"] * 2, form) for form in FORMS]
+    found.append(_rowwise("scale_shift_f32", scale_shift, ["float"] * 3, "vvv"))
+    return found

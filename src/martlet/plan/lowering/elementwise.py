@@ -1,8 +1,4 @@
-"""Elementwise operators in float32: which expression of `martlet.kernels.elementwise` each is.
-
-Tensors that broadcast are walked through in rows. Where a row of a constant operand is short, as
-the three channels of an image, it is repeated to a long one.
-"""
+"""Elementwise operators in float32: which expression of `martlet.kernels.elementwise` each is."""
 
 from __future__ import annotations
 
@@ -11,19 +7,11 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.rows import OUTER
-from martlet.ops.activation_range import INTERVALS, fused_activation
-from martlet.ops.operator import broadcast
 from martlet.plan.lowering import Lowering, lowers
-from martlet.plan.lowering.strides import broadcast_strides, collapse, grain, row_arguments
+from martlet.plan.lowering.dense import clamp_of
+from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
+from martlet.plan.lowering.strides import Ints
 
-LEAST_ELEMENTS = 4096
-"""Computed by a thread at once."""
-PIECE = 16
-"""Elements in a cache line."""
-SHORT_ROW, LONG_ROW = 256, 1024
-
-LARGEST = float(np.finfo(np.float32).max)
 CLAMPS = {
     "RELU": (0.0, math.inf),
     "RELU6": (0.0, 6.0),
@@ -32,82 +20,89 @@ CLAMPS = {
 }
 PLAIN = (
     "LOGISTIC", "TANH", "ELU", "HARD_SWISH", "ABS", "NEG", "SQUARE", "SQRT", "RSQRT", "EXP", "LOG",
-    "SIN", "COS", "FLOOR", "CEIL", "ROUND",
+    "SIN", "COS", "FLOOR", "CEIL", "ROUND", "SIGN",
 )  # fmt: skip
 ACTIVATED = ("ADD", "SUB", "MUL", "DIV")
 """These have a fused activation."""
-BINARY = (*ACTIVATED, "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")
+UNACTIVATED = ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")
+BINARY = (*ACTIVATED, *UNACTIVATED)
 
 
 def _unary(lowering: Lowering, kernel: str, *numbers: float) -> bool:
     if lowering.call.dtype(0) is not DType.FLOAT32:
         return False
-    units = lowering.size(0)
-    lowering.step(
-        f"{kernel}_f32", lowering.input(0), lowering.output(0), *numbers,
-        units=units, grain=grain(lowering, units, LEAST_ELEMENTS, PIECE),
-    )  # fmt: skip
-    return True
+    return rowwise(lowering, f"{kernel}_f32", [0], *numbers, forms=False)
 
 
-@lowers(*PLAIN)
+@lowers(*PLAIN, pitched=True)
 def plain(lowering: Lowering) -> bool:
     return _unary(lowering, lowering.call.op.lower())
 
 
-@lowers(*CLAMPS)
+@lowers(*CLAMPS, pitched=True)
 def clamp(lowering: Lowering) -> bool:
     return _unary(lowering, "clamp", *CLAMPS[lowering.call.op])
 
 
-@lowers("LEAKY_RELU")
+@lowers("LEAKY_RELU", pitched=True)
 def leaky_relu(lowering: Lowering) -> bool:
     return _unary(lowering, "leaky_relu", float(lowering.call.option("alpha")))
 
 
-@lowers("GELU")
+@lowers("GELU", pitched=True)
 def gelu(lowering: Lowering) -> bool:
     return _unary(lowering, "gelu_tanh" if lowering.call.option("approximate") else "gelu")
 
 
-@lowers(*BINARY)
-def binary(lowering: Lowering) -> bool:
-    call = lowering.call
-    if call.dtype(0) is not DType.FLOAT32:
+@lowers(*UNACTIVATED, pitched=True)
+def unactivated(lowering: Lowering) -> bool:
+    if lowering.call.dtype(0) is not DType.FLOAT32:
         return False
-    whole = broadcast(call, 0, 1)
-    if 0 in whole:
-        return True
-    sources = [broadcast_strides(call.shape(i), whole) for i in (0, 1)]
-    shape, strides = collapse(whole, *sources, broadcast_strides(whole, whole))
-    if len(shape) > OUTER + 1:
+    return rowwise(lowering, f"{lowering.call.op.lower()}_f32", [0, 1])
+
+
+@lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",))
+def activated(lowering: Lowering) -> bool:
+    interval = clamp_of(lowering)
+    if lowering.call.dtype(0) is not DType.FLOAT32 or interval is None:
         return False
-    if not shape:
-        shape, strides = (1,), ((1,), (1,), (1,))
-    form = "".join("v" if s[-1] else "s" for s in strides[:2])
-    numbers: list[float] = []
-    if call.op in ACTIVATED:
-        low, high = INTERVALS[fused_activation(call)]
-        numbers = [
-            -LARGEST if low is None else float(low),
-            LARGEST if high is None else float(high),
-        ]
-    addresses = []
-    for i in (0, 1):
-        row = call.value(i)
-        repeats = strides[i] == (0, 1) and strides[1 - i] == (shape[1], 1)
-        if row is None or not repeats or shape[1] >= SHORT_ROW:
-            addresses.append(lowering.input(i))
-            continue
-        times = -(-LONG_ROW // shape[1])
-        addresses.append(lowering.data(np.tile(row.ravel(), times)))
-        # The last row may be cut short by the units.
-        shape = (-(-shape[0] // times), shape[1] * times)
-        strides = tuple((0, 1) if j == i else (shape[1], 1) for j in range(3))
-    units = math.prod(whole)
-    lowering.step(
-        f"{call.op.lower()}_f32_{form}", *addresses, lowering.output(0), *numbers,
-        *row_arguments(shape, *strides),
-        units=units, grain=grain(lowering, units, LEAST_ELEMENTS, PIECE),
-    )  # fmt: skip
-    return True
+    return rowwise(lowering, f"{lowering.call.op.lower()}_f32", [0, 1], *interval)
+
+
+@lowers("MUL", pitched=True, absorbs=("SHIFT", "ACTIVATION"))
+def multiply(lowering: Lowering) -> bool:
+    """A product; with a SHIFT, the ADD of a constant behind it, too."""
+    shift = _shift(lowering)
+    return activated(lowering) if shift is None else _scale_shift(lowering, shift)
+
+
+def _shift(lowering: Lowering) -> np.ndarray | None:
+    value = getattr(lowering, "shift_value", None)
+    return None if value is None else value()
+
+
+def _scale_shift(lowering: Lowering, shift: np.ndarray) -> bool:
+    """x * a + b with one number, or one for each channel, in a and in b: a batch norm."""
+    call, interval = lowering.call, clamp_of(lowering)
+    x, factor = (0, 1) if call.value(0) is None else (1, 0)
+    scale, whole = call.value(factor), call.shape(x)
+    if call.dtype(0) is not DType.FLOAT32 or interval is None or scale is None:
+        return False
+    operands = [operand(lowering, x, whole)]
+    for constant in (scale, shift):
+        row = _per_channel(constant, whole)
+        if row is None:
+            return False
+        strides = tuple(int(i == len(whole) - 1) for i in range(len(whole)))
+        operands.append(Operand(row, strides, row.itemsize))
+    target = result(lowering, whole)
+    return walk(lowering, "scale_shift_f32", operands, target, whole, *interval, forms=False)
+
+
+def _per_channel(constant: np.ndarray, whole: Ints) -> np.ndarray | None:
+    """A number for each channel of a tensor of that shape, if the constant is such."""
+    channels = whole[-1] if whole else 1
+    along_last = constant.ndim <= len(whole) and constant.shape[-1:] in ((), (1,), (channels,))
+    if not along_last or math.prod(constant.shape[:-1]) != 1:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(constant.ravel(), (channels,)))
