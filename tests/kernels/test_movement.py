@@ -16,6 +16,7 @@ from martlet.graph import Quantization
 from martlet.kernels.movement import kernels
 from martlet.kernels.targets import Target
 from native import guarded, run_kernel, targets
+from pitched_node import compute_pitched
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 types = pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int16, np.int64, np.complex128])
@@ -247,10 +248,81 @@ def test_strings_unknown_indices_and_rescaling_are_left_to_numpy() -> None:
     assert not is_lowered("CONCATENATION", [fine, coarse], {"axis": 0})
 
 
-def test_copies_with_more_than_four_dimensions_are_left_to_numpy() -> None:
-    x = values(np.float32, 2, 3, 2, 3, 2)
-    assert not is_lowered("TRANSPOSE", [x, ints(4, 3, 2, 1, 0)])
-    assert is_lowered("TRANSPOSE", [x, ints(2, 3, 4, 0, 1)])
+@each
+@types
+def test_copies_with_more_than_four_dimensions_take_several_steps(
+    dtype: Any, target: Target
+) -> None:
+    x = values(dtype, 2, 3, 2, 3, 2)
+    for order in ((4, 3, 2, 1, 0), (2, 3, 4, 0, 1), (1, 0, 3, 2, 4)):
+        check(target, "TRANSPOSE", [x, ints(*order)])
+    many = values(np.float32, 65, 3, 2, 3, 2)
+    assert not is_lowered("TRANSPOSE", [many, ints(0, 4, 3, 2, 1)])
+
+
+@each
+@types
+def test_reverse(dtype: Any, target: Target) -> None:
+    for axes in ([0], [1], [-1], [0, 2]):
+        check(target, "REVERSE_V2", [values(dtype, 2, 3, 5), ints(*axes)])
+
+
+@each
+@types
+@pytest.mark.parametrize("mode", ["REFLECT", "SYMMETRIC"])
+@pytest.mark.parametrize(
+    "edges", [[(0, 0), (1, 1), (2, 1), (0, 0)], [(1, 0), (0, 2), (3, 3), (2, 1)], [(0, 0)] * 4]
+)
+def test_mirrored_edges(edges: Any, mode: str, dtype: Any, target: Target) -> None:
+    check(target, "MIRROR_PAD", [values(dtype, 2, 3, 4, 5), ints(*edges)], {"mode": mode})
+
+
+@each
+@types
+def test_one_value_everywhere(dtype: Any, target: Target) -> None:
+    for shape in ((), (3,), (2, 40_000)):
+        value = values(dtype)
+        (found,), (expected,) = compute(
+            target, "FILL", [ints(*shape), value], outputs=[DType.of(value)]
+        )
+        np.testing.assert_array_equal(found, expected)
+    (found,), _ = compute(target, "ZEROS_LIKE", [values(dtype, 3, 40_000)])
+    assert not found.any()
+
+
+# Among others ---------------------------------------------------------------------------------
+
+AMONG_OTHERS: list[tuple[str, list[Any], Any]] = [
+    ("SLICE", [ints(0, 1, 0, 2), ints(-1, 2, 3, 4)], None),
+    ("STRIDED_SLICE", [ints(0, 0, 1, 0), ints(2, 6, 5, 8), ints(1, 2, 1, 2)], None),
+    ("PAD", [ints([0, 0], [1, 2], [0, 1], [0, 0])], None),
+    ("PAD", [ints([0, 0], [0, 0], [0, 0], [0, 0])], None),
+    ("PAD", [ints([0, 1], [1, 0], [2, 1], [3, 4])], None),
+    ("MIRROR_PAD", [ints([0, 0], [1, 2], [0, 1], [0, 0])], {"mode": "REFLECT"}),
+    ("TRANSPOSE", [ints(0, 3, 1, 2)], None),
+    ("TRANSPOSE", [ints(0, 2, 1, 3)], None),
+    ("REVERSE_V2", [ints(3)], None),
+    ("TILE", [ints(1, 2, 1, 3)], None),
+    ("CONCATENATION", [values(np.float32, 2, 6, 6, 5)], {"axis": 3}),
+    ("CONCATENATION", [values(np.float32, 2, 6, 6, 8)], {"axis": 1}),
+    ("PACK", [values(np.float32, 2, 6, 6, 8)], {"axis": 4, "values_count": 2}),
+    ("UNPACK", [], {"axis": 0, "num": 1}),
+    ("SPACE_TO_DEPTH", [], {"block_size": 2}),
+    ("DEPTH_TO_SPACE", [], {"block_size": 2}),
+    ("RESIZE_NEAREST_NEIGHBOR", [ints(9, 4)], None),
+    ("RESIZE_BILINEAR", [ints(9, 4)], None),
+    ("SOFTMAX", [], {"beta": 1.0}),
+    ("LOG_SOFTMAX", [], None),
+]
+
+
+@each
+@pytest.mark.parametrize(("op", "rest", "options"), AMONG_OTHERS)
+def test_rows_that_lie_among_others(op: str, rest: list[Any], options: Any, target: Target) -> None:
+    x = values(np.float32, 1 if op == "UNPACK" else 2, 6, 6, 8)
+    for wider in ((0, 0), (5, 0), (0, 3), (24, 40)):
+        found, expected, _ = compute_pitched(target, op, [x, *rest], options, wider=wider)
+        np.testing.assert_allclose(found, expected, rtol=3e-6, atol=1e-6)
 
 
 def test_turning_matrices_takes_one_step() -> None:

@@ -81,19 +81,19 @@ def copy_elements(k: Builder, x: Pointer, y: Pointer, *values: Value) -> None:
 
 
 def pad_rows(
-    k: Builder, x: Pointer, y: Pointer, value: Value, length: Value, before: Value, inside: Value,
-    *values: Value,
+    k: Builder, x: Pointer, y: Pointer, value: Value, length: Value, pitch: Value, before: Value,
+    inside: Value, *values: Value,
 ) -> None:  # fmt: skip
     """Rows of `length` bytes, of which `inside` come from the source after `before` of edge.
 
-    sizes: of the target's three outer indices; the source begins at `starts` and has the sizes
-    `counts` and the strides `strides`; the target is dense.
+    pitch: from a row of the target to the next. sizes: of the target's three outer indices; the
+    source begins at `starts` and has the sizes `counts` and the strides `strides`.
     """
     *described, first, last = values
     sizes, starts, counts, strides = (described[i : i + 3] for i in (0, 3, 6, 9))
     for row in k.range(first, last):
         indices = [row // sizes[2] // sizes[1], row // sizes[2] % sizes[1], row % sizes[2]]
-        source, target = x, y + row * length
+        source, target = x, y + row * pitch
         within = length.equals(length)
         for index, start, count, stride in zip(indices, starts, counts, strides, strict=True):
             within = within & (index - start).below_unsigned(count)
@@ -107,22 +107,26 @@ def pad_rows(
 
 
 def copy_pixels(
-    k: Builder, x: Pointer, y: Pointer, length: Value, width: Value, row_places: Pointer,
-    column_places: Pointer, first: Value, last: Value,
+    k: Builder, x: Pointer, y: Pointer, length: Value, pitch: Value, width: Value,
+    row_places: Pointer, column_places: Pointer, first: Value, last: Value,
 ) -> None:  # fmt: skip
-    """Pixels of `length` bytes. A place is where a row begins, and a pixel within it, in bytes."""
+    """Pixels of `length` bytes, `pitch` from one of the target to the next.
+
+    A place is where a row begins, and a pixel within it, in bytes.
+    """
     for row in k.range(first, last):
         source = x + k.scalar(row_places, row)
         for column in k.range(0, width):
-            target = y + (row * width + column) * length
+            target = y + (row * width + column) * pitch
             copy_bytes(k, source + k.scalar(column_places, column), target, length)
 
 
 def blend_pixels(
-    k: Builder, x: Pointer, y: Pointer, depth: Value, width: Value, top: Pointer, bottom: Pointer,
-    down: Pointer, left: Pointer, right: Pointer, across: Pointer, first: Value, last: Value,
+    k: Builder, x: Pointer, y: Pointer, depth: Value, pitch: Value, width: Value, top: Pointer,
+    bottom: Pointer, down: Pointer, left: Pointer, right: Pointer, across: Pointer, first: Value,
+    last: Value,
 ) -> None:  # fmt: skip
-    """Pixels of `depth` float32 between four of the source.
+    """Pixels of `depth` float32 between four of the source, `pitch` from one to the next.
 
     For every row, where the rows above and below it begin (in elements) and the weight of the
     lower one; for every column, where the pixels to its left and right are, and the right's weight.
@@ -136,7 +140,7 @@ def blend_pixels(
                 for place, by_column in ((left, 1 - second), (right, second)):
                     pixel = x + (k.scalar(line, row) + k.scalar(place, column))
                     corners.append((pixel, by_row * by_column))
-            target = y + (row * width + column) * depth
+            target = y + (row * width + column) * pitch
             for i, lanes in pieces(k, depth * 0, depth):
                 total = k.zeros(lanes=lanes)
                 for pixel, weight in corners:
@@ -212,18 +216,18 @@ def kernels(target: Target) -> list[Kernel]:
         Kernel(
             "pad_rows", pad_rows,
             arguments(
-                *block, "value: i32", *_numbers("length", "before", "inside"),
+                *block, "value: i32", *_numbers("length", "pitch", "before", "inside"),
                 *_three("size", "start", "count", "stride"),
             ),
         ),
         Kernel(
             "copy_pixels", copy_pixels,
-            arguments(*block, *_numbers("length", "width"), "row: *i64", "column: *i64"),
+            arguments(*block, *_numbers("length", "pitch", "width"), "row: *i64", "column: *i64"),
         ),
         Kernel(
             "blend_pixels_f32", blend_pixels,
             arguments(
-                "x: *float", "y: *float", *_numbers("depth", "width"),
+                "x: *float", "y: *float", *_numbers("depth", "pitch", "width"),
                 "top: *i64", "bottom: *i64", "down: *float",
                 "left: *i64", "right: *i64", "across: *float",
             ),

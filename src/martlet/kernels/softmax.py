@@ -1,6 +1,6 @@
 """SOFTMAX and LOG_SOFTMAX of float32 rows.
 
-In and out: (rows, length). A unit is a row:
+In and out: (rows, length), rows at any pitch; they may be the same. A unit is a row:
 
 1. its maximum m, so that no exponential overflows;
 2. the sum s of exp(beta * (x - m));
@@ -24,12 +24,13 @@ def softmax(logarithmic: bool) -> Callable[..., None]:
     """The writer of SOFTMAX, or of LOG_SOFTMAX."""
 
     def write(
-        k: Builder, x: Pointer, y: Pointer, beta: Value, length: Value, first: Value, last: Value
-    ) -> None:
+        k: Builder, x: Pointer, y: Pointer, beta: Value, length: Value, x_pitch: Value,
+        y_pitch: Value, first: Value, last: Value,
+    ) -> None:  # fmt: skip
         largest = k.variable(k.zeros())
         total = k.variable(k.zeros())
         for row in k.range(first, last):
-            source, target = x + row * length, y + row * length
+            source, target = x + row * x_pitch, y + row * y_pitch
             largest.value = k.zeros() - math.inf
             for i, mask in k.vectors(0, length):
                 value = k.load(source, i, mask)
@@ -68,7 +69,8 @@ def _largest_lane(k: Builder, value: Value) -> Value:
 
 def kernels(target: Target) -> list[Kernel]:
     """Both kernels."""
-    block = arguments("x: *float", "y: *float", "beta: float", "length: i64")
+    numbers = "beta: float", "length: i64", "x_pitch: i64", "y_pitch: i64"
+    block = arguments("x: *float", "y: *float", *numbers)
     return [
         Kernel("softmax_f32", softmax(logarithmic=False), block),
         Kernel("log_softmax_f32", softmax(logarithmic=True), block),

@@ -14,6 +14,7 @@ matrices that are turned.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -25,10 +26,18 @@ from martlet.kernels.rows import OUTER
 from martlet.ops.joining import rescaled
 from martlet.ops.padding import pad_edges, stored_zero
 from martlet.ops.permuting import permutation
-from martlet.ops.resizing import float_neighbours, nearest_positions
 from martlet.ops.slicing import slice_index, split_sizes, strided_index
 from martlet.plan.lowering import Lowering, Ref, lowers
-from martlet.plan.lowering.strides import CACHE_LINE, Ints, collapse, grain, row_arguments
+from martlet.plan.lowering.strides import (
+    CACHE_LINE,
+    MOST_PARTS,
+    Ints,
+    collapse,
+    count_parts,
+    grain,
+    parts,
+    row_arguments,
+)
 
 LEAST_BYTES = 1 << 14
 """Moved by a thread at once."""
@@ -53,18 +62,22 @@ def _start(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _block(address: Ref, shape: Ints, dtype: np.dtype) -> Block:
+def _block(address: Ref, shape: Ints, dtype: np.dtype, pitch: int | None = None) -> Block:
+    """A tensor, its rows, along the last dimension, `pitch` apart."""
+    if not shape or pitch is None:
+        return Block(address, np.empty(shape, dtype))
     # Memory that is not touched costs nothing.
-    return Block(address, np.empty(shape, dtype))
+    return Block(address, np.empty((*shape[:-1], pitch), dtype)[..., : shape[-1]])
 
 
 def _input(lowering: Lowering, i: int = 0) -> Block:
-    return _block(lowering.input(i), lowering.call.shape(i), lowering.call.dtype(i).numpy)
+    call = lowering.call
+    return _block(lowering.input(i), call.shape(i), call.dtype(i).numpy, lowering.pitch(i))
 
 
-def _output(lowering: Lowering, shape: Ints) -> Block:
-    """Output 0, which has the type of input 0."""
-    return _block(lowering.output(0), shape, lowering.call.dtype(0).numpy)
+def _output(lowering: Lowering, shape: Ints, i: int = 0) -> Block:
+    pitch = lowering.output_pitch(shape[-1], i) if shape else None
+    return _block(lowering.output(i), shape, lowering.call.output(i).dtype.numpy, pitch)
 
 
 def _movable(lowering: Lowering, i: int = 0) -> bool:
@@ -82,25 +95,35 @@ def copy(lowering: Lowering, source: Block, target: Block) -> bool:
     if not shape or (size not in ELEMENTS and (xs[-1], ys[-1]) != (1, 1)):
         # A row for each element.
         shape, xs, ys = (*shape, 1), (*xs, 1), (*ys, 1)
-    if len(shape) > OUTER + 1:
+    if count_parts(shape) > MOST_PARTS:
         return False
+    for (x_start, y_start), sizes, (xt, yt) in parts(shape, xs, ys):
+        begin = source.address.at(x_start * size), target.address.at(y_start * size)
+        _copy(lowering, *begin, size, sizes, xt, yt)
+    return True
+
+
+def _copy(
+    lowering: Lowering, source: Ref, target: Ref, size: int, shape: Ints, xs: Ints, ys: Ints
+) -> None:
+    """A step for dimensions as few as kernels take; `size`: bytes of an element."""
+    count = math.prod(shape)
     if (xs[-1], ys[-1]) == (1, 1):
         rows = row_arguments((*shape[:-1], shape[-1] * size), *(
             (*(size * n for n in strides[:-1]), 1) for strides in (xs, ys)
         ))  # fmt: skip
         lowering.step(
-            "copy_rows", source.address, target.address, *rows,
-            units=y.nbytes, grain=grain(lowering, y.nbytes, LEAST_BYTES, CACHE_LINE),
+            "copy_rows", source, target, *rows,
+            units=count * size, grain=grain(lowering, count * size, LEAST_BYTES, CACHE_LINE),
         )  # fmt: skip
     elif size == 4 and xs[-1] != 1 and ys[-1] == 1 and 1 in xs:
-        _turn(lowering, source.address, target.address, shape, xs, ys)
+        _turn(lowering, source, target, shape, xs, ys)
     else:
         lowering.step(
-            f"copy_elements_{ELEMENTS[size]}", source.address, target.address, xs[-1], ys[-1],
+            f"copy_elements_{ELEMENTS[size]}", source, target, xs[-1], ys[-1],
             *row_arguments(shape, xs, ys),
-            units=y.size, grain=grain(lowering, y.size, LEAST_BYTES // size, CACHE_LINE),
+            units=count, grain=grain(lowering, count, LEAST_BYTES // size, CACHE_LINE),
         )  # fmt: skip
-    return True
 
 
 def _turn(lowering: Lowering, source: Ref, target: Ref, shape: Ints, xs: Ints, ys: Ints) -> None:
@@ -121,7 +144,7 @@ def _turn(lowering: Lowering, source: Ref, target: Ref, shape: Ints, xs: Ints, y
 # Putting together, taking apart ---------------------------------------------------------------
 
 
-@lowers("CONCATENATION")
+@lowers("CONCATENATION", pitched=True)
 def concatenation(lowering: Lowering) -> bool:
     call = lowering.call
     each = range(call.inputs)
@@ -129,42 +152,44 @@ def concatenation(lowering: Lowering) -> bool:
         return False
     if call.dtype(0) is DType.UINT8 and any(rescaled(call, i) for i in each):
         return False
-    parts = [_input(lowering, i) for i in each]
-    parts = [part.of(np.atleast_1d(part.array)) for part in parts]
-    axis = int(call.option("axis")) % parts[0].array.ndim
-    return _join(lowering, parts, axis)
+    pieces = [_input(lowering, i) for i in each]
+    pieces = [piece.of(np.atleast_1d(piece.array)) for piece in pieces]
+    axis = int(call.option("axis")) % pieces[0].array.ndim
+    return _join(lowering, pieces, axis)
 
 
-@lowers("PACK")
+@lowers("PACK", pitched=True)
 def pack(lowering: Lowering) -> bool:
     if not _movable(lowering):
         return False
-    parts = [_input(lowering, i) for i in range(lowering.call.inputs)]
+    pieces = [_input(lowering, i) for i in range(lowering.call.inputs)]
     axis = int(lowering.call.option("axis")) % (lowering.call.rank(0) + 1)
-    return _join(lowering, [part.of(np.expand_dims(part.array, axis)) for part in parts], axis)
+    pieces = [piece.of(np.expand_dims(piece.array, axis)) for piece in pieces]
+    return _join(lowering, pieces, axis)
 
 
-def _join(lowering: Lowering, parts: list[Block], axis: int) -> bool:
+def _join(lowering: Lowering, pieces: list[Block], axis: int) -> bool:
     before: tuple[slice, ...] = (slice(None),) * axis
-    shape = list(parts[0].array.shape)
-    ends = np.cumsum([part.array.shape[axis] for part in parts]).tolist()
+    shape = list(pieces[0].array.shape)
+    ends = np.cumsum([piece.array.shape[axis] for piece in pieces]).tolist()
     shape[axis] = ends[-1]
     whole = _output(lowering, tuple(shape))
+    placed: frozenset[int] = getattr(lowering, "in_place", frozenset())
     return all(
-        copy(lowering, part, whole.of(whole.array[(*before, slice(start, end))]))
-        for part, start, end in zip(parts, [0, *ends], ends, strict=False)
+        i in placed or copy(lowering, piece, whole.of(whole.array[(*before, slice(start, end))]))
+        for i, (piece, start, end) in enumerate(zip(pieces, [0, *ends], ends, strict=False))
     )
 
 
 def _take(lowering: Lowering, views: list[np.ndarray], source: Block) -> bool:
     """One output for each view of the source."""
     return all(
-        copy(lowering, source.of(view), _block(lowering.output(i), view.shape, view.dtype))
+        copy(lowering, source.of(view), _output(lowering, view.shape, i))
         for i, view in enumerate(views)
     )
 
 
-@lowers("SPLIT", "SPLIT_V")
+@lowers("SPLIT", "SPLIT_V", pitched=True)
 def split(lowering: Lowering) -> bool:
     source = 1 if lowering.call.op == "SPLIT" else 0
     found = split_sizes(lowering.call)
@@ -175,7 +200,7 @@ def split(lowering: Lowering) -> bool:
     return _take(lowering, np.split(whole.array, np.cumsum(sizes)[:-1], axis), whole)
 
 
-@lowers("UNPACK")
+@lowers("UNPACK", pitched=True)
 def unpack(lowering: Lowering) -> bool:
     if not _movable(lowering):
         return False
@@ -184,7 +209,7 @@ def unpack(lowering: Lowering) -> bool:
     return _take(lowering, [piece[...] for piece in pieces], whole)
 
 
-@lowers("SLICE", "STRIDED_SLICE")
+@lowers("SLICE", "STRIDED_SLICE", pitched=True)
 def slices(lowering: Lowering) -> bool:
     call = lowering.call
     if not _movable(lowering) or any(call.value(i) is None for i in range(1, call.inputs)):
@@ -203,7 +228,7 @@ def slices(lowering: Lowering) -> bool:
 # In another order -----------------------------------------------------------------------------
 
 
-@lowers("TRANSPOSE")
+@lowers("TRANSPOSE", pitched=True)
 def transpose(lowering: Lowering) -> bool:
     axes = permutation(lowering.call)
     if not _movable(lowering) or axes is None:
@@ -212,44 +237,112 @@ def transpose(lowering: Lowering) -> bool:
     return _take(lowering, [whole.array.transpose(axes)], whole)
 
 
-@lowers("SPACE_TO_DEPTH")
+@lowers("SPACE_TO_DEPTH", pitched=True)
 def space_to_depth(lowering: Lowering) -> bool:
     if not _movable(lowering):
         return False
     (n, h, w, c), b = lowering.call.shape(0), int(lowering.call.option("block_size"))
     blocks = _reshaped(_input(lowering), n, h // b, b, w // b, b, c)
-    target = _output(lowering, (n, h // b, w // b, b, b, c))
+    target = _output(lowering, (n, h // b, w // b, b * b * c))
+    target = _reshaped(target, n, h // b, w // b, b, b, c)
     return copy(lowering, blocks.of(blocks.array.transpose(0, 1, 3, 2, 4, 5)), target)
 
 
-@lowers("DEPTH_TO_SPACE")
+@lowers("DEPTH_TO_SPACE", pitched=True)
 def depth_to_space(lowering: Lowering) -> bool:
     if not _movable(lowering):
         return False
     (n, h, w, c), b = lowering.call.shape(0), int(lowering.call.option("block_size"))
     c //= b * b
     blocks = _reshaped(_input(lowering), n, h, w, b, b, c)
-    target = _output(lowering, (n, h, b, w, b, c))
+    target = _reshaped(_output(lowering, (n, h * b, w * b, c)), n, h, b, w, b, c)
     return copy(lowering, blocks.of(blocks.array.transpose(0, 1, 3, 2, 4, 5)), target)
 
 
 def _reshaped(whole: Block, *shape: int) -> Block:
-    """A whole tensor in another shape."""
-    return whole.of(whole.array.reshape(shape))
+    """A whole tensor with its dimensions split."""
+    view = whole.array.view()
+    view.shape = shape  # which fails where `reshape` would copy
+    return whole.of(view)
 
 
-@lowers("TILE")
+@lowers("TILE", pitched=True)
 def tile(lowering: Lowering) -> bool:
     times = lowering.call.value(1)
     if not _movable(lowering) or times is None:
         return False
     counts, sizes = times.ravel().tolist(), lowering.call.shape(0)
     once = _reshaped(_input(lowering), *(n for size in sizes for n in (1, size)))
-    shape = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
-    return copy(lowering, once.of(np.broadcast_to(once.array, shape)), _output(lowering, shape))
+    pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
+    shape = tuple(n * m for n, m in zip(counts, sizes, strict=True))
+    target = _reshaped(_output(lowering, shape), *pairs)
+    return copy(lowering, once.of(np.broadcast_to(once.array, pairs)), target)
 
 
-@lowers("BROADCAST_TO")
+@lowers("REVERSE_V2", pitched=True)
+def reverse(lowering: Lowering) -> bool:
+    axes = lowering.call.value(1)
+    if not _movable(lowering) or axes is None:
+        return False
+    whole = _input(lowering)
+    return _take(lowering, [np.flip(whole.array, tuple(int(a) for a in axes.ravel()))], whole)
+
+
+@lowers("MIRROR_PAD", pitched=True)
+def mirror_pad(lowering: Lowering) -> bool:
+    """Every edge and corner is a piece of the input, turned around."""
+    call = lowering.call
+    edges = pad_edges(call)
+    if not _movable(lowering) or edges is None:
+        return False
+    spare = int(call.option("mode") == "REFLECT")
+    # (where it goes, where it comes from) for the pieces along each dimension.
+    pieces = []
+    for n, (before, after) in zip(call.shape(0), edges, strict=True):
+        along = [(slice(before, before + n), slice(None))]
+        if before:
+            along.append(
+                (slice(before), slice(spare + before - 1, spare - 1 if spare else None, -1))
+            )
+        if after:
+            last = n - spare - after - 1
+            end = None if last < 0 else last
+            along.append((slice(before + n, None), slice(n - spare - 1, end, -1)))
+        pieces.append(along)
+    if math.prod(map(len, pieces)) > MOST_PARTS:
+        return False
+    sizes = zip(call.shape(0), edges, strict=True)
+    whole, target = _input(lowering), _output(lowering, tuple(n + sum(e) for n, e in sizes))
+    return all(
+        copy(
+            lowering,
+            whole.of(whole.array[tuple(source for _, source in chosen)]),
+            target.of(target.array[tuple(place for place, _ in chosen)]),
+        )
+        for chosen in itertools.product(*pieces)
+    )
+
+
+@lowers("FILL", pitched=True)
+def fill(lowering: Lowering) -> bool:
+    sizes = lowering.call.value(0)
+    if sizes is None or not _movable(lowering, 1) or sizes.size > MOST_DIMENSIONS:
+        return False
+    shape = tuple(sizes.ravel().tolist())
+    one = Block(lowering.input(1), np.empty((), lowering.call.dtype(1).numpy))
+    return copy(lowering, one.of(np.broadcast_to(one.array, shape)), _output(lowering, shape))
+
+
+@lowers("ZEROS_LIKE", pitched=True)
+def zeros_like(lowering: Lowering) -> bool:
+    if not _movable(lowering):
+        return False
+    shape, dtype = lowering.call.shape(0), lowering.call.dtype(0).numpy
+    zero = Block(lowering.data(np.zeros((), dtype)), np.empty((), dtype))
+    return copy(lowering, zero.of(np.broadcast_to(zero.array, shape)), _output(lowering, shape))
+
+
+@lowers("BROADCAST_TO", pitched=True)
 def broadcast_to(lowering: Lowering) -> bool:
     target = lowering.call.value(1)
     if not _movable(lowering) or target is None or target.size > MOST_DIMENSIONS:
@@ -261,18 +354,22 @@ def broadcast_to(lowering: Lowering) -> bool:
 # Edges ----------------------------------------------------------------------------------------
 
 
-@lowers("PAD", "PADV2")
+@lowers("PAD", "PADV2", pitched=True)
 def pad(lowering: Lowering) -> bool:
     """Dimensions without padding join the one before them, so that rows get long."""
     call = lowering.call
     edges, fill = pad_edges(call), _fill(lowering)
     if not _movable(lowering) or edges is None or fill is None:
         return False
+    itemsize, shape = call.dtype(0).numpy.itemsize, call.shape(0)
+    long = shape[-1] + sum(edges[-1]) if shape else 1
+    pitches = lowering.pitch(0), lowering.output_pitch(long)
+    spaced = bool(shape) and pitches != (shape[-1], long)
     # (size, before, after), the last dimension being the bytes of an element.
-    joined = [(call.dtype(0).numpy.itemsize, 0, 0)]
-    for n, (before, after) in reversed(list(zip(call.shape(0), edges, strict=True))):
+    joined = [(itemsize, 0, 0)]
+    for i, (n, (before, after)) in reversed(list(enumerate(zip(shape, edges, strict=True)))):
         size, *padding = joined[0]
-        if any(padding):
+        if any(padding) or (spaced and i == len(shape) - 2):
             joined.insert(0, (n, before, after))
         else:
             joined[0] = (n * size, before * size, after * size)
@@ -281,11 +378,12 @@ def pad(lowering: Lowering) -> bool:
         return False
     *outer, (inside, before, after) = [(1, 0, 0)] * (OUTER + 1 - len(joined)) + joined
     length = before + inside + after
+    source, target = (p * itemsize for p in pitches) if spaced else (inside, length)
     counts, starts = [d[0] for d in outer], [d[1] for d in outer]
     sizes = [sum(d) for d in outer]
-    strides = [math.prod(counts[i:]) * inside for i in (1, 2, 3)]
+    strides = [math.prod(counts[i:]) * source for i in (1, 2, 3)]
     lowering.step(
-        "pad_rows", lowering.input(0), lowering.output(0), fill, length, before, inside,
+        "pad_rows", lowering.input(0), lowering.output(0), fill, length, target, before, inside,
         *sizes, *starts, *counts, *strides,
         units=math.prod(sizes) if length else 0,
         grain=grain(lowering, math.prod(sizes), -(-LEAST_BYTES // max(length, 1)), 1),
@@ -302,59 +400,3 @@ def _fill(lowering: Lowering) -> int | None:
     element = value.astype(call.dtype(0).numpy).reshape(1)
     words = np.tile(element, max(1, 4 // element.itemsize)).view(np.int32)
     return int(words[0]) if (words == words[0]).all() else None
-
-
-# Resizing -------------------------------------------------------------------------------------
-
-
-@lowers("RESIZE_NEAREST_NEIGHBOR")
-def resize_nearest(lowering: Lowering) -> bool:
-    size = lowering.call.value(1)
-    if size is None:
-        return False
-    n, height, width, depth = lowering.call.shape(0)
-    new = [int(v) for v in size]
-    nbytes = depth * lowering.call.dtype(0).numpy.itemsize
-    ends = (
-        bool(lowering.call.option("align_corners")),
-        bool(lowering.call.option("half_pixel_centers")),
-    )
-    rows = _places(n, height, nearest_positions(height, new[0], *ends), width * nbytes)
-    columns = nearest_positions(width, new[1], *ends) * nbytes
-    lowering.step(
-        "copy_pixels", lowering.input(0), lowering.output(0), nbytes, new[1],
-        lowering.data(rows), lowering.data(columns),
-        units=n * new[0] if nbytes else 0,
-        grain=grain(lowering, n * new[0], -(-LEAST_BYTES // max(nbytes * new[1], 1)), 1),
-    )  # fmt: skip
-    return True
-
-
-@lowers("RESIZE_BILINEAR")
-def resize_bilinear(lowering: Lowering) -> bool:
-    size = lowering.call.value(1)
-    if size is None or lowering.call.dtype(0) is not DType.FLOAT32:
-        return False
-    n, height, width, depth = lowering.call.shape(0)
-    new = [int(v) for v in size]
-    ends = (
-        bool(lowering.call.option("align_corners")),
-        bool(lowering.call.option("half_pixel_centers")),
-    )
-    rows = float_neighbours(height, new[0], *ends)
-    columns = float_neighbours(width, new[1], *ends)
-    tables = [_places(n, height, place, width * depth) for place in (rows.low, rows.high)]
-    tables += [np.tile(rows.weight, n), columns.low * depth, columns.high * depth, columns.weight]
-    lowering.step(
-        "blend_pixels_f32", lowering.input(0), lowering.output(0), depth, new[1],
-        *map(lowering.data, tables),
-        units=n * new[0] if depth else 0,
-        grain=grain(lowering, n * new[0], -(-LEAST_BYTES // max(4 * depth * new[1], 1)), 1),
-    )  # fmt: skip
-    return True
-
-
-def _places(images: int, height: int, positions: np.ndarray, row: int) -> np.ndarray:
-    """Where the rows at these positions begin, in every image, `row` being what one row takes."""
-    first = np.arange(images, dtype=np.int64)[:, None] * height
-    return np.ravel((first + positions) * row)

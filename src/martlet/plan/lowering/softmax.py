@@ -6,7 +6,7 @@ from martlet.dtypes import DType
 from martlet.plan.lowering import Lowering, lowers
 
 
-@lowers("SOFTMAX", "LOG_SOFTMAX")
+@lowers("SOFTMAX", "LOG_SOFTMAX", pitched=True)
 def softmax(lowering: Lowering) -> bool:
     """Over the last dimension."""
     call = lowering.call
@@ -16,6 +16,7 @@ def softmax(lowering: Lowering) -> bool:
     beta = float(call.option("beta")) if call.op == "SOFTMAX" else 1.0
     lowering.step(
         f"{call.op.lower()}_f32", lowering.input(0), lowering.output(), beta, length,
+        lowering.pitch(0), lowering.output_pitch(length),
         units=lowering.size(0) // max(length, 1),
     )  # fmt: skip
     return True
