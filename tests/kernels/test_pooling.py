@@ -69,12 +69,12 @@ def test_square_windows(op: str, square: Square, padding: str, target: Target) -
     for width in (7 * stride, 8 * stride + 1, 14 * stride + 2, 20 * stride + 1):
         opts = options((taps, taps), (stride, stride), padding)
         check(target, op, [normal(2, 5, width, 19)], opts)
-        check(target, op, [normal(1, taps, width, 8)], opts)
+        check(target, op, [normal(1, taps, width, 16)], opts)
 
 
 @pools
 def test_square_windows_have_kernels_of_their_own(op: str) -> None:
-    lowering = lower(*one_node(op, [normal(1, 20, 20, 8)], options((3, 3), (2, 2))))
+    lowering = lower(*one_node(op, [normal(1, 20, 20, 16)], options((3, 3), (2, 2))))
     assert lowering is not None
     assert lowering.steps[0].kernel.endswith("_pool_f32_3x3s2_7")
 

@@ -5,7 +5,7 @@ start at the bias and are clamped to [low, high]. What lies outside the image is
 sums; nothing there is read. Units are those of `windows.py`, as are the two forms:
 
 - `depthwise_f32_3x3s1_7`: windows of 3x3 with stride 1, 7 output columns at a time; they must be
-  as `each_square_window` wants them.
+  as `each_square_tile` wants them, with a vector of channels.
 - `depthwise_f32`: any window, stride, dilation and padding.
 """
 
@@ -22,9 +22,10 @@ from martlet.kernels.windows import (
     Image,
     Reduction,
     Square,
+    Tile,
     Window,
     clamp,
-    each_square_window,
+    each_square_tile,
     each_window,
 )
 
@@ -39,37 +40,71 @@ OPERANDS = (
 )  # fmt: skip
 
 
-def depthwise(square: Square | None) -> Callable[..., None]:
-    """The writer of the kernel for these windows, or for any."""
+def any_window(
+    k: Builder, x: Pointer, weights: Pointer, bias: Pointer, y: Pointer, low: Value, high: Value,
+    *rest: Value,
+) -> None:  # fmt: skip
+    """Any window, stride, dilation and padding."""
+    image, window = Image(*rest[: len(IMAGE)]), Window(*rest[len(IMAGE) : -2])
+
+    def channel(c: Value, mask: Value | None) -> Reduction:
+        def tap(number: Value) -> Callable[[Value, Value], Value]:
+            factor = k.load(weights, number * image.channels + c, mask)
+            return lambda total, value: k.fma(value, factor, total)
+
+        def finish(_: Value) -> Callable[[Value], Value]:
+            return lambda total: clamp(k, total, low, high)
+
+        return Reduction(k.load(bias, c, mask), tap, finish)
+
+    each_window(k, x, y, image, window, (rest[-2], rest[-1]), channel)
+
+
+def square_windows(square: Square) -> Callable[..., None]:
+    """The writer of the kernel for these windows.
+
+    Every column of an image row is loaded once for all output columns of a tile.
+    """
+    taps, stride, width = square
 
     def write(
         k: Builder, x: Pointer, weights: Pointer, bias: Pointer, y: Pointer, low: Value,
         high: Value, *rest: Value,
     ) -> None:  # fmt: skip
-        image, units = Image(*rest[: len(IMAGE)]), (rest[-2], rest[-1])
+        image = Image(*rest[: len(IMAGE)])
 
-        def channel(c: Value, mask: Value | None = None) -> Reduction:
-            def tap(number: Value) -> Callable[[Value, Value], Value]:
-                factor = k.load(weights, number * image.channels + c, mask)
-                return lambda total, value: k.fma(value, factor, total)
+        def tile(tile: Tile) -> None:
+            for channels in k.range(tile.first_channel, tile.last_channel, k.lanes):
+                vector(tile, k.minimum(channels, image.channels - k.lanes))
 
-            def finish(_: Value) -> Callable[[Value], Value]:
-                return lambda total: clamp(k, total, low, high)
+        def vector(tile: Tile, c: Value) -> None:
+            start = k.load(bias, c)
+            totals = [k.variable(start) for _ in range(width)]
+            for total in totals:
+                total.value = start
+            for i in k.range(*tile.down):
+                factors = [
+                    k.load(weights, (i * taps + j) * image.channels + c) for j in range(taps)
+                ]
+                line = tile.x + (i * image.x_row + c)
+                sums = [total.value for total in totals]
+                for column in tile.met:
+                    value = k.load(line, image.x_pixel * column)
+                    for n in range(width):
+                        if 0 <= column - n * stride < taps:
+                            sums[n] = k.fma(value, factors[column - n * stride], sums[n])
+                for total, result in zip(totals, sums, strict=True):
+                    total.value = result
+            for n, total in enumerate(totals):
+                k.store(tile.y + c, image.y_pixel * n, clamp(k, total.value, low, high))
 
-            return Reduction(k.load(bias, c, mask), tap, finish)
-
-        if square is not None:
-            each_square_window(k, x, y, image, square, units, channel)
-        else:
-            window = Window(*rest[len(IMAGE) : -2])
-            each_window(k, x, y, image, window, units, channel)
+        each_square_tile(k, x, y, image, square, (rest[-2], rest[-1]), tile)
 
     return write
 
 
 def kernels(target: Target) -> list[Kernel]:
     """All depthwise kernels."""
-    any_window = Kernel("depthwise_f32", depthwise(None), arguments(*OPERANDS, *IMAGE, *WINDOW))
     operands = arguments(*OPERANDS, *IMAGE)
-    squares = [Kernel(f"depthwise_f32_{s.name}", depthwise(s), operands) for s in SQUARES]
-    return [any_window, *squares]
+    squares = [Kernel(f"depthwise_f32_{s.name}", square_windows(s), operands) for s in SQUARES]
+    return [Kernel("depthwise_f32", any_window, arguments(*OPERANDS, *IMAGE, *WINDOW)), *squares]

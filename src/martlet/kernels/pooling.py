@@ -1,9 +1,9 @@
 """Pooling of float32 images (NHWC): the maximum or the mean of what lies under each window.
 
 - `max_pool`, `average_pool`: any window; with a size and a stride in the name, those windows, as
-  `each_square_window` wants them. Elements outside the image take no part, nor are they counted.
-  The maximum passes over what is not a number. Results are clamped to [low, high]. Units are
-  those of `windows.py`.
+  `each_square_tile` wants them, with `LINE` channels. Elements outside the image take no part,
+  nor are they counted. The maximum passes over what is not a number. Results are clamped to
+  [low, high]. Units are those of `windows.py`.
 - `mean`: the mean over all pixels of an image, for each channel. A unit is `block` channels of
   one image. Sums over runs of `RUN` pixels are added up in float64, which keeps the error small
   however large the image is.
@@ -24,33 +24,100 @@ from martlet.kernels.windows import (
     Image,
     Reduction,
     Square,
+    Tile,
     Window,
     clamp,
-    each_square_window,
+    each_square_tile,
     each_window,
 )
 
 SQUARES = Square(2, 2, 7), Square(3, 1, 7), Square(3, 2, 7)
 """Windows with kernels of their own."""
+LINE = 16  # elements of a cache line
 LEAST = float(np.finfo(np.float32).min)
 MEAN = "pixels: i64", "channels: i64", "x_pixel: i64", "y_pixel: i64", "block: i64"
 RUN = 32
 VECTORS = 4  # of channels at a time: independent sums hide the latency of addition
 
 
-def pool(
-    reduction: Callable[[Builder, Value, Value], Reduction], square: Square | None
-) -> Callable[..., None]:
-    """The writer of a kernel for these windows, or for any."""
+def any_window(reduction: Callable[[Builder, Value, Value], Reduction]) -> Callable[..., None]:
+    """The writer of a kernel for any window."""
 
     def write(k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, *rest: Value) -> None:
-        image, units = Image(*rest[: len(IMAGE)]), (rest[-2], rest[-1])
+        image, window = Image(*rest[: len(IMAGE)]), Window(*rest[len(IMAGE) : -2])
         how = reduction(k, low, high)
-        if square is not None:
-            each_square_window(k, x, y, image, square, units, lambda channel: how)
-        else:
-            window = Window(*rest[len(IMAGE) : -2])
-            each_window(k, x, y, image, window, units, lambda channel, mask: how)
+        each_window(k, x, y, image, window, (rest[-2], rest[-1]), lambda channel, mask: how)
+
+    return write
+
+
+def square_windows(
+    reduction: Callable[[Builder, Value, Value], Reduction], square: Square
+) -> Callable[..., None]:
+    """The writer of a kernel for these windows.
+
+    Columns are reduced first, each once for all windows that meet it; then the windows' columns.
+    Channels go by whole cache lines: with many channels, pixels compete for the same places of the
+    cache, and a line may be gone when its second half is wanted later.
+    """
+    taps, stride, width = square
+
+    def write(k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, *rest: Value) -> None:
+        image = Image(*rest[: len(IMAGE)])
+        how = reduction(k, low, high)
+        add = how.tap(k.constant(0, I64))
+
+        def tile(tile: Tile) -> None:
+            first, end = tile.down
+            whole = (end - first).equals(taps)
+            with k.when(whole):
+                for c in k.range(tile.first_channel, tile.last_channel, LINE):
+                    whole_windows(tile, k.minimum(c, image.channels - LINE))
+            with k.when(whole.equals(0)):
+                for c in k.range(tile.first_channel, tile.last_channel, k.lanes):
+                    cut_windows(tile, k.minimum(c, image.channels - k.lanes), end - first)
+
+        def whole_windows(tile: Tile, c: Value) -> None:
+            halves = [c + at for at in range(0, LINE, k.lanes)]
+            columns: list[dict[int, Value]] = [{} for _ in halves]
+            for n in range(width):
+                for at, reduced in zip(halves, columns, strict=True):
+                    for j in under(tile, n):
+                        if j not in reduced:
+                            reduced[j] = column(tile.x + (image.x_pixel * j + at))
+                    store(tile, at, n, reduced, k.constant(taps, I64))
+
+        def column(source: Pointer) -> Value:
+            total = how.start
+            for i in range(taps):
+                total = add(total, k.load(source, image.x_row * i))
+            return total
+
+        def cut_windows(tile: Tile, c: Value, rows: Value) -> None:
+            """Where the image lacks some of the rows."""
+            totals = [k.variable(how.start) for _ in tile.met]
+            for total in totals:
+                total.value = how.start
+            for i in k.range(*tile.down):
+                line = tile.x + (i * image.x_row + c)
+                for total, j in zip(totals, tile.met, strict=True):
+                    total.value = add(total.value, k.load(line, image.x_pixel * j))
+            reduced = {j: total.value for j, total in zip(tile.met, totals, strict=True)}
+            for n in range(width):
+                store(tile, c, n, reduced, rows)
+
+        def under(tile: Tile, n: int) -> list[int]:
+            """The columns under window n."""
+            return [j for j in range(n * stride, n * stride + taps) if j in tile.met]
+
+        def store(tile: Tile, c: Value, n: int, columns: dict[int, Value], rows: Value) -> None:
+            met = under(tile, n)
+            total = columns[met[0]]
+            for j in met[1:]:
+                total = add(total, columns[j])
+            k.store(tile.y + c, image.y_pixel * n, how.finish(rows * len(met))(total))
+
+        each_square_tile(k, x, y, image, square, (rest[-2], rest[-1]), tile)
 
     return write
 
@@ -114,13 +181,14 @@ def mean(
 def kernels(target: Target) -> list[Kernel]:
     """All pooling kernels."""
     operands = ("x: *float", "y: *float", "low: float", "high: float")
-    any_window = arguments(*operands, *IMAGE, *WINDOW)
     found = [
         Kernel("mean_f32", mean, arguments(*operands, *MEAN)),
     ]
     for name, reduction in (("max_pool", maximum), ("average_pool", average)):
-        found.append(Kernel(f"{name}_f32", pool(reduction, None), any_window))
+        found.append(
+            Kernel(f"{name}_f32", any_window(reduction), arguments(*operands, *IMAGE, *WINDOW))
+        )
         for square in SQUARES:
-            write = pool(reduction, square)
+            write = square_windows(reduction, square)
             found.append(Kernel(f"{name}_f32_{square.name}", write, arguments(*operands, *IMAGE)))
     return found

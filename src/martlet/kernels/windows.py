@@ -113,6 +113,27 @@ class Square(NamedTuple):
     def name(self) -> str:
         return f"{self.taps}x{self.taps}s{self.stride}_{self.tile}"
 
+    @property
+    def reach(self) -> int:
+        """Columns of the image under a tile."""
+        return self.stride * (self.tile - 1) + self.taps
+
+
+@dataclass
+class Tile:
+    """Some output columns of one row, for channels from first_channel to last_channel.
+
+    x: the image under tap 0 of the first window, channel 0; y: the first output. down: first and
+    end of the rows of taps that meet the image; met: the columns under the tile that do.
+    """
+
+    x: Pointer
+    y: Pointer
+    down: tuple[Value, Value]
+    met: range
+    first_channel: Value
+    last_channel: Value
+
 
 @dataclass
 class Window:
@@ -185,23 +206,21 @@ def each_window(
     image.vectors(k, *units, vector)
 
 
-def each_square_window(
+def each_square_tile(
     k: Builder,
     x: Pointer,
     y: Pointer,
     image: Image,
     square: Square,
     units: tuple[Value, Value],
-    channel: Callable[[Value], Reduction],
+    body: Callable[[Tile], None],
 ) -> None:
-    """Reduce every window of one size and stride, a tile of output columns at a time.
+    """A tile of output columns at a time, over windows of one size and stride.
 
-    There must be a vector of channels and a tile's width of output columns; on either side,
-    windows may hang over by half their taps. Every column of an image row is loaded once for all
-    output columns of a tile. Which columns the image lacks is known when the code is written.
+    There must be a tile's width of output columns; on either side, windows may hang over by half
+    their taps. Which columns the image lacks is known when the code is written.
     """
     taps, stride, width = square
-    reach = stride * (width - 1) + taps  # columns of the image under a tile
     one, number = k.constant(1, I64), k.constant(taps, I64)
 
     def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
@@ -212,41 +231,13 @@ def each_square_window(
                 # The last tile computes some columns again rather than being a short one.
                 at = k.minimum(column, image.out_width - width)
                 left = at * stride - image.pad_left
-                missing = k.maximum(-left, 0), k.maximum(left + reach - image.width, 0)
+                missing = k.maximum(-left, 0), k.maximum(left + square.reach - image.width, 0)
                 from_here, to_here = source + left * image.x_pixel, target + at * image.y_pixel
                 for before in range(taps // 2 + 1):
                     for after in range(taps // 2 + 1):
                         with k.when(missing[0].equals(before) & missing[1].equals(after)):
-                            met = range(before, reach - after)
-                            for channels in k.range(start, end, k.lanes):
-                                c = k.minimum(channels, image.channels - k.lanes)
-                                tile(channel(c), from_here + c, to_here + c, down, met)
-
-    def tile(
-        reduction: Reduction, source: Pointer, target: Pointer, down: tuple[Value, Value],
-        met: range,
-    ) -> None:  # fmt: skip
-        """`met`: the columns under the tile that lie in the image."""
-        totals = [k.variable(reduction.start) for _ in range(width)]
-        for total in totals:
-            total.value = reduction.start
-        for i in k.range(*down):
-            add = [reduction.tap(i * taps + j) for j in range(taps)]
-            line = source + i * image.x_row
-            sums = [total.value for total in totals]
-            for column in met:
-                value = k.load(line, image.x_pixel * column)
-                for n in range(width):
-                    if 0 <= column - n * stride < taps:
-                        sums[n] = add[column - n * stride](sums[n], value)
-            for total, result in zip(totals, sums, strict=True):
-                total.value = result
-        finish = {
-            count: reduction.finish((down[1] - down[0]) * count) for count in range(1, taps + 1)
-        }
-        for n, total in enumerate(totals):
-            count = sum(n * stride + j in met for j in range(taps))
-            k.store(target, image.y_pixel * n, finish[count](total.value))
+                            met = range(before, square.reach - after)
+                            body(Tile(from_here, to_here, down, met, start, end))
 
     image.blocks(k, *units, block)
 

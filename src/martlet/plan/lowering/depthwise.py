@@ -35,7 +35,7 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
     if batches * math.prod(axis.positions for axis in axes) == 0:
         return True
     image, units = image_arguments(lowering, axes)
-    square = square_window(lowering, axes, SQUARES)
+    square = square_window(lowering, axes, SQUARES, lowering.lanes)
     kernel = "depthwise_f32" if square is None else f"depthwise_f32_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

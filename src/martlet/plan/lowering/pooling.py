@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from martlet.dtypes import DType
-from martlet.kernels.pooling import SQUARES
+from martlet.kernels.pooling import LINE, SQUARES
 from martlet.ops.operator import Call
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
@@ -38,7 +38,7 @@ def pool(lowering: Lowering) -> bool:
         _mean(lowering, interval)
         return True
     image, units = image_arguments(lowering, axes)
-    square = square_window(lowering, axes, SQUARES)
+    square = square_window(lowering, axes, SQUARES, LINE)
     kernel = KERNELS[call.op] if square is None else f"{KERNELS[call.op]}_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

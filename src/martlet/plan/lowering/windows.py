@@ -33,15 +33,15 @@ def window_arguments(axes: Sequence[Axis]) -> list[int]:
 
 
 def square_window(
-    lowering: Lowering, axes: Sequence[Axis], squares: Sequence[Square]
+    lowering: Lowering, axes: Sequence[Axis], squares: Sequence[Square], fewest: int
 ) -> Square | None:
-    """The first of these that `each_square_window` can take for these windows."""
+    """The first of these for whose kernel there are windows; it wants `fewest` channels."""
     _, horizontal = axes
     kinds = {(axis.taps, axis.stride, axis.dilation) for axis in axes}
     for square in squares:
         fits = (
             kinds == {(square.taps, square.stride, 1)}
-            and lowering.call.shape(0)[3] >= lowering.lanes
+            and lowering.call.shape(0)[3] >= fewest
             and horizontal.positions >= square.tile
             and _hanging(horizontal) <= square.taps // 2
         )
