@@ -2,7 +2,8 @@
 
 A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels. A window as
 large as the image has one place: a row for each image. Any other is gathered on the way into the
-product. Convolutions in groups stay with NumPy.
+product, unless Winograd's algorithms take less time (`winograd.py`). Convolutions in groups stay
+with NumPy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.blocking import blocking, pack, padded
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.dense import clamp_of, float_constant, has_constant_bias
+from martlet.plan.lowering.winograd import winograd
 
 INT32_MAX = (1 << 31) - 1  # the kernel numbers elements and windows with 32 bits
 
@@ -33,7 +35,7 @@ def conv_2d(lowering: Lowering) -> bool:
         return False
     axes = window_axes(lowering.call, "hw", (height, width), (taps_h, taps_w))
     windows = batches * axes[0].positions * axes[1].positions
-    if windows == 0:
+    if windows == 0 or winograd(lowering, weights):
         return True
     matrix = weights.reshape(channels, -1)
     plain = all(axis.taps == axis.stride == 1 for axis in axes)
