@@ -13,7 +13,14 @@ import typer
 from rich.console import Console
 
 import martlet
-from martlet.cli import build_command, inspect_command, reply_command, run_command, verify_command
+from martlet.cli import (
+    benchmark_command,
+    build_command,
+    inspect_command,
+    reply_command,
+    run_command,
+    verify_command,
+)
 from martlet.errors import MartletError
 
 app = typer.Typer(
@@ -149,6 +156,33 @@ def _verify(model: ModelPath, as_json: AsJson = False) -> None:
     martlet verify model.tflite --json
     """
     raise typer.Exit(verify_command.run(model, as_json))
+
+
+@app.command("benchmark")
+@_friendly
+def _benchmark(
+    model: ModelPath,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that share each step.")] = 1,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="How many; by default, two seconds of them.")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also time every step, beside the machine's peak.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how long a model takes, on random inputs.
+
+    Times are in milliseconds. Of a step they are the least of all runs (and the median), rates are
+    by the multiply-adds of the direct algorithm, and bytes count each tensor once.
+
+    \b
+    martlet benchmark model.tflite                      latency, from the best to the worst run
+    martlet benchmark model.tflite --threads 2 --runs 100
+    martlet benchmark model.tflite --profile | less -S  where the time goes
+    martlet benchmark model.tflite --profile --json | jq '.profile.steps[] | select(.share > 0.05)'
+    """
+    benchmark_command.run(model, threads, runs, profile, as_json)
 
 
 @app.command("reply")

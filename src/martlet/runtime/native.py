@@ -49,6 +49,8 @@ class NativePlan:
         self._constants: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []
         self.steps: list[NativeStep] = []
+        self.nodes: list[tuple[int, ...]] = []
+        """The nodes whose work each step does, its own operator's first."""
         self.segments: list[Segment] = []
         for position, (step, lowering) in enumerate(zip(plan.steps, lowered, strict=True)):
             if lowering is None:
@@ -58,6 +60,7 @@ class NativePlan:
             if not self.segments or self.segments[-1].step is not None:
                 self.segments.append(Segment(len(self.steps)))
             self.segments[-1].count += len(lowering.steps)
+            self.nodes += [(step.number,)] * len(lowering.steps)
             self._add(lowering, roots.of, scratch[position])
         self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
         for record, native, block in zip(self._records, self.steps, self._blocks, strict=False):
