@@ -2,14 +2,15 @@
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
 # Others: emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
-# test-all (long sweeps too), fuzz, clean.
+# test-all (long sweeps too), fuzz, benchmarks ZOO=folder (beside other engines), clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .venv-programs
+BENCH := .venv-bench
 
-.PHONY: demo test test-all emulator lint programs fuzz clean
+.PHONY: demo test test-all emulator lint programs fuzz benchmarks clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
@@ -27,6 +28,11 @@ $(PROGRAMS)/.installed: pyproject.toml tests/programs/requirements.txt tests/pro
 	$(PYTHON) -m venv $(PROGRAMS)
 	$(PROGRAMS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/programs/requirements.txt -e .
 	$(PROGRAMS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/programs/programs.txt
+	@touch $@
+
+$(BENCH)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -53,5 +59,10 @@ lint: $(VENV)/.test
 fuzz: $(VENV)/.test
 	$(BIN)/python tests/fuzz.py --count 100000
 
+benchmarks: $(BENCH)/.installed
+	@test -n "$(ZOO)" || { echo "make benchmarks ZOO=folder: see benchmarks/engines.py"; exit 2; }
+	$(BENCH)/bin/martlet build-image
+	$(BENCH)/bin/python benchmarks/peers.py --zoo '$(ZOO)'
+
 clean:
-	rm -rf $(VENV) $(PROGRAMS) build dist
+	rm -rf $(VENV) $(PROGRAMS) $(BENCH) build dist

@@ -1,0 +1,179 @@
+"""All results -> docs/benchmarks.md: every row of every machine, the worst included.
+
+    python benchmarks/document.py
+
+What is a ratio, and of what, stands in the document itself, which this writes from the files in
+`benchmarks/results/`; nothing in it is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+NAMES = {
+    "martlet": "Martlet", "mnn": "MNN", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime",
+    "litert": "LiteRT", "ncnn": "ncnn", "tensorflow": "TensorFlow",
+}  # fmt: skip
+
+HEAD = """\
+# Benchmarks
+
+Written by `benchmarks/document.py` from `benchmarks/results/`; made again by
+
+```sh
+make benchmarks ZOO=folder
+```
+
+Batch 1, float32. For each model and number of threads, all engines hold the model ready, each in
+its own process, and run for a short while in turns, several rounds, so that whatever slows the
+machine down meets all of them. A time is the least of all runs, in milliseconds; the median is in
+parentheses. **Ratio** is the best time among the others by Martlet's: above 1, Martlet is faster
+than every other engine. Its spread are the lowest and the highest ratio of a single round. An
+engine whose answer is further from that of Keras than 5 % of its range is not compared; how far
+all of them are off is listed below. (Random weights magnify what is rounded: on squeezenet all
+answers lie within 3e-7, so that one bit of them is 4e-4 of their range.)
+"""
+
+
+def speed_up(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """How much faster Martlet is than the best of the others, over all rounds and in each."""
+    timed = [row for row in rows if "min_ms" in row]
+    ours = [row for row in timed if row["engine"] == "martlet"]
+    others = [row for row in timed if row["engine"] not in ("martlet", "tensorflow")]
+    if not ours or not others:
+        return None
+    best = min(others, key=lambda row: row["min_ms"])
+    rounds = [
+        min(row["rounds_ms"][i] for row in others) / time
+        for i, time in enumerate(ours[0]["rounds_ms"])
+    ]
+    return {
+        "ratio": best["min_ms"] / ours[0]["min_ms"],
+        "best": best["engine"],
+        "low": min(rounds),
+        "high": max(rounds),
+    }
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """One line for one model and number of threads."""
+    line = f"{rows[0]['model']:13}{rows[0]['threads']} "
+    for row in rows:
+        time = f"{row['min_ms']:.2f}" if "min_ms" in row else row["problem"]
+        line += f" {row['engine']} {time}"
+    found = speed_up(rows)
+    return line if found is None else f"{line}  ratio {found['ratio']:.2f}"
+
+
+def groups(found: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The latency rows by model and threads."""
+    result: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in found["latency"]:
+        result.setdefault((row["model"], row["threads"]), []).append(row)
+    return result
+
+
+def tables(found: dict[str, Any]) -> str:
+    """The section of one machine."""
+    cores = found["processors"]
+    text = f"\n## {found['processor']}, {cores} processors ({found['target']})\n\n{found['date']}. "
+    text += ", ".join(
+        f"{NAMES.get(name, name)} {version}" for name, version in found["versions"].items()
+    )
+    text += ".\n"
+    if not found["quiet"]:
+        text += f"\n**A hint only**: others kept {found['load']:g} processors busy.\n"
+    for threads in sorted({row["threads"] for row in found["latency"]}):
+        text += f"\n### {threads} thread{'s' * (threads > 1)}\n\n" + _latency(found, threads)
+    text += "\n### Largest error, by the range of Keras' answers\n\n" + _errors(found)
+    if found["cold"]:
+        text += (
+            "\n### Cold start\n\nA process of its own, 1 thread: import, load, first run. Seconds, "
+            "the least and the most of a few starts / resident MB after the first run.\n\n"
+        ) + _cold(found["cold"])
+    small = found["small"]
+    if small is not None:
+        text += (
+            "\n### A small model\n\n`set_tensor`, `invoke` and `get_tensor` on three dense layers "
+            f"(1, 16, 16, 1): Martlet {small['martlet_us']:.1f} µs, LiteRT "
+            f"{small['litert_us']:.1f} µs.\n"
+        )
+    return text
+
+
+def _latency(found: dict[str, Any], threads: int) -> str:
+    models = {model: rows for (model, n), rows in groups(found).items() if n == threads}
+    engines = list(dict.fromkeys(row["engine"] for rows in models.values() for row in rows))
+    table = _row("model", *(NAMES[e] for e in engines), "ratio", "spread", "best other")
+    table += _row("---", *["---:"] * len(engines), "---:", "---", "---")
+    ratios, problems = [], []
+    for model, rows in models.items():
+        cells = []
+        best = min((row["min_ms"] for row in rows if "min_ms" in row), default=0.0)
+        for engine in engines:
+            row = next(row for row in rows if row["engine"] == engine)
+            if "min_ms" not in row:
+                cells.append("–")
+                problems.append(f"{NAMES[engine]} on {model}: {row['problem']}.")
+                continue
+            time = f"{row['min_ms']:.2f}"
+            time = f"**{time}**" if row["min_ms"] == best else time
+            cells.append(f"{time} ({row['median_ms']:.2f})")
+        ratio = speed_up(rows)
+        if ratio is None:
+            table += _row(model, *cells, "–", "", "")
+            continue
+        ratios.append(ratio["ratio"])
+        spread = f"{ratio['low']:.2f}–{ratio['high']:.2f}"
+        table += _row(model, *cells, f"{ratio['ratio']:.2f}", spread, NAMES[ratio["best"]])
+    if ratios:
+        table += f"\nGeometric mean of the ratios: **{geometric_mean(ratios):.2f}**, "
+        table += f"lowest {min(ratios):.2f}.\n"
+    return table + "".join(f"\nNot compared: {problem}\n" for problem in problems)
+
+
+def _errors(found: dict[str, Any]) -> str:
+    rows = [row for row in found["latency"] if row["threads"] == found["latency"][0]["threads"]]
+    return _grid(rows, lambda row: f"{row['error']:.0e}" if "error" in row else "–")
+
+
+def _cold(rows: list[dict[str, Any]]) -> str:
+    def cell(row: dict[str, Any]) -> str:
+        low, high = min(row["seconds"]), max(row["seconds"])
+        return f"{low:.2f}–{high:.2f} / {row['rss_mb']:.0f}"
+
+    return _grid(rows, cell)
+
+
+def _grid(rows: list[dict[str, Any]], cell: Callable[[dict[str, Any]], str]) -> str:
+    """A line for each model, a column for each engine."""
+    engines = list(dict.fromkeys(row["engine"] for row in rows))
+    cells = {(row["model"], row["engine"]): cell(row) for row in rows}
+    table = _row("model", *(NAMES[e] for e in engines)) + _row("---", *["---:"] * len(engines))
+    for model in dict.fromkeys(row["model"] for row in rows):
+        table += _row(model, *(cells.get((model, engine), "–") for engine in engines))
+    return table
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    DOCUMENT.write_text(HEAD + "".join(tables(machine) for machine in found))
+
+
+if __name__ == "__main__":
+    main()
