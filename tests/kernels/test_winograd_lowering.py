@@ -113,12 +113,12 @@ def test_results_are_the_same_on_any_number_of_threads(window: tuple[int, int]) 
 
 
 def test_large_layers_take_large_tiles_and_deep_ones_small_weights() -> None:
-    assert form_of(147, (3, 3), 32, 64) == "6x6_3x3"
-    assert form_of(35, (3, 3), 96, 96) == "6x6_3x3"
+    assert form_of(147, (3, 3), 32, 64) == "4x6_3x3"
+    assert form_of(14, (3, 3), 256, 256) == "4x4_3x3"
     assert form_of(7, (3, 3), 512, 512) == "2x4_3x3"
     assert form_of(35, (5, 5), 48, 64) == "4x4_5x5"
-    assert form_of(17, (1, 7), 192, 192) == "1x6_1x7"
-    assert form_of(17, (7, 1), 192, 192) == "1x6_1x7_swapped"
+    assert form_of(17, (1, 7), 192, 192) == "1x4_1x7"
+    assert form_of(17, (7, 1), 192, 192) == "1x4_1x7_swapped"
     assert form_of(8, (3, 1), 384, 384) == "1x4_1x3_swapped"
 
 

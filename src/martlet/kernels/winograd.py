@@ -66,10 +66,9 @@ FORMS = (
     Form(Transform(2, 3), Transform(4, 3)),
     Form(Transform(4, 3), Transform(4, 3)),
     Form(Transform(4, 3), Transform(6, 3)),
-    Form(Transform(6, 3), Transform(6, 3)),
     Form(Transform(4, 5), Transform(4, 5)),
     Form(NONE, Transform(4, 3)),
-    Form(NONE, Transform(6, 7)),
+    Form(NONE, Transform(4, 7)),
 )
 _TILES = {4: "8x2", 8: "6x2", 16: "14x2"}  # of `gemm.py`, by the float32 in a vector
 

@@ -36,7 +36,6 @@ _PAIRS = {
     1: (), 4: (Fraction(1),), 6: (Fraction(5, 8), Fraction(3, 2)),
     8: (Fraction(1, 2), Fraction(1), Fraction(2)),
     10: (Fraction(3, 8), Fraction(3, 4), Fraction(5, 4), Fraction(5, 2)),
-    12: (Fraction(3, 8), Fraction(5, 8), Fraction(1), Fraction(3, 2), Fraction(3)),
 }  # fmt: skip
 
 Row = tuple[Fraction, ...]

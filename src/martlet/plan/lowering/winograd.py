@@ -34,7 +34,8 @@ SUM = 3  # to begin and to store a sum
 TRANSFORM = 7  # for an element of V or M
 MEMORY = {4: 8, 8: 6, 16: 10}  # for a vector of weights, by its lanes
 THREADS = 2
-GAIN = 1.1  # less than this is not worth the memory
+GAIN = 1.1  # less than this is not worth the memory for weights
+MARGIN = 0.97  # what a form with more positions must take of another's time: it is less exact
 LATENCY = 6  # multiply-adds that must be under way at once
 
 V_BYTES = 300 << 10  # of a block, to lie in a part of the second-level cache
@@ -96,7 +97,7 @@ def choose(
     best, least = None, _direct(axes, batches, depth, channels, lanes) / GAIN
     for choice in _choices(axes, batches):
         cost = _cost(choice, depth, channels, lanes)
-        if cost < least:
+        if cost < least * (1 if best is None else MARGIN):
             best, least = choice, cost
     return best
 
