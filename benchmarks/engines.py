@@ -170,7 +170,7 @@ class Ncnn:
         self._in, self._out = self._net.input_names()[0], self._net.output_names()[0]
 
     def put(self, x: np.ndarray) -> None:
-        self._image = self._ncnn.Mat(np.ascontiguousarray(x[0]))
+        self._image = self._ncnn.Mat(np.ascontiguousarray(x[0])).clone()  # it owns no array
 
     def run(self) -> None:
         extractor = self._net.create_extractor()

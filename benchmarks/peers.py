@@ -100,7 +100,7 @@ def compare(
     """Rows of one model: each engine's times, and how far its answer is from that of Keras."""
     rows = []
     with ExitStack() as stack:
-        ready = []
+        ready: list[tuple[Process, dict[str, Any], list[list[float]]]] = []
         for engine in engines:
             row: dict[str, Any] = {"model": model, "threads": threads, "engine": engine}
             rows.append(row)
@@ -116,8 +116,12 @@ def compare(
             ready.append((process, row, []))
         for number in range(rounds):
             # Whoever comes first comes last in the next round.
-            for process, _, times in ready[:: -1 if number % 2 else 1]:
-                times.append(process.ask(f"burst {seconds}"))
+            for process, row, times in ready[:: -1 if number % 2 else 1]:
+                try:
+                    times.append(process.ask(f"burst {seconds}"))
+                except RuntimeError as error:
+                    row["problem"] = str(error)
+            ready = [entry for entry in ready if "problem" not in entry[1]]
         for _, row, times in ready:
             row["min_ms"] = min(map(min, times))
             row["median_ms"] = float(np.median(np.concatenate(times)))
