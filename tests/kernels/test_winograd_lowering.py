@@ -142,17 +142,27 @@ def test_strides_and_dilations_are_computed_directly() -> None:
     form=st.sampled_from(FORMS),
     tiles=st.integers(1, 2000),
     depth=st.integers(1, 2000),
-    panels=st.integers(1, 64),
-    threads=st.integers(1, 16),
+    channels=st.integers(1, 1000),
+    threads=st.integers(1, 8),
 )
 def test_blocks_are_within_what_there_is(
-    form: Any, tiles: int, depth: int, panels: int, threads: int
+    form: Any, tiles: int, depth: int, channels: int, threads: int
 ) -> None:
-    block, group = blocks(Choice(form, False, tiles), tile_of(8), depth, panels, threads)
+    panels = -(-channels // tile_of(8).width(8))
+    block, group = blocks(Choice(form, False, tiles), depth, channels, 8, threads)
     assert 1 <= block <= tiles
     assert 1 <= group <= panels
     if threads == 1:
         assert group == panels
+
+
+def test_two_threads_share_few_tiles_evenly() -> None:
+    few = Choice(FORMS[1], False, 16)
+    block, group = blocks(few, 128, 32, 8, 2)
+    assert (block, group) in ((8, 2), (16, 1))
+    block, group = blocks(few, 256, 256, 8, 2)
+    assert block == 16
+    assert group in (2, 4, 8)
 
 
 def test_transformed_weights_are_panels_padded_with_zeros() -> None:

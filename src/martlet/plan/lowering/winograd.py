@@ -38,11 +38,10 @@ GAIN = 1.1  # less than this is not worth the memory for weights
 MARGIN = 0.97  # what a form with more positions must take of another's time: it is less exact
 LATENCY = 6  # multiply-adds that must be under way at once
 
-V_BYTES = 300 << 10  # of a block, to lie in a part of the second-level cache
-LEAST_ROWS = 18  # of a block: weights come from further away for every block
-MOST_BYTES = 1 << 20
-UNITS_EACH = 4  # for each of several threads
-LEAST_GROUP = 4  # panels, for which V may be computed once more
+BLOCK = 2  # rows of the product's tiles in a block; measured on Zen 1: 1 to 8 are equal
+DEEP_BLOCK = 3  # where weights come from memory again for every block
+DEEP_BYTES = 4 << 20  # of weights
+UNITS_EACH = 4  # for each of several threads: more are not looked at
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,8 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
     if choice is None or interval is None:
         return False
     form, turn = choice.form, -1 if choice.swapped else 1
-    tile = tile_of(lanes)
-    panel = tile.width(lanes)
-    block, group = blocks(choice, tile, depth, -(-channels // panel), lowering.threads)
+    panel = tile_of(lanes).width(lanes)
+    block, group = blocks(choice, depth, channels, lanes, lowering.threads)
     y_height, y_width = (axis.positions for axis in axes)
     x_pixel, y_pixel = lowering.pitch(0), lowering.output_pitch(channels)
     r_pixel, residual = lowering.residual_pitch(channels), lowering.residual()
@@ -119,19 +117,24 @@ def _choices(axes: Sequence[Axis], batches: int) -> Iterator[Choice]:
 def _cost(choice: Choice, depth: int, channels: int, lanes: int) -> float:
     tile, positions = tile_of(lanes), choice.form.positions
     panels = -(-channels // tile.width(lanes))
-    whole, left = divmod(choice.tiles, tile.rows)
-    rows = whole * _step(tile, tile.rows)
-    if left:
-        rows += _step(tile, min(n for n in (tile.rows, *tile.fewer) if n >= left))
-    product = positions * panels * rows * (depth + SUM)
+    product = positions * panels * _rows(tile, choice.tiles) * (depth + SUM)
     vectors = -(-depth // lanes) + panels * tile.vectors
     transforms = TRANSFORM * positions * choice.tiles * vectors
     memory = MEMORY[lanes] * positions * panels * tile.vectors * depth
     return max(memory, (product + transforms) / THREADS)
 
 
+def _rows(tile: Tile, rows: int) -> float:
+    """Time of one element of depth for so many rows of the product."""
+    whole, left = divmod(rows, tile.rows)
+    time = whole * _step(tile, tile.rows)
+    if left:
+        time += _step(tile, min(n for n in (tile.rows, *tile.fewer) if n >= left))
+    return time
+
+
 def _step(tile: Tile, rows: int) -> float:
-    """Time of one element of depth for a tile of so many rows; loads go on beside it."""
+    """The same for one tile; loads go on beside it."""
     return max(rows * tile.vectors, LATENCY, 1.25 * (rows + tile.vectors)) + tile.vectors / 2
 
 
@@ -141,26 +144,36 @@ def _direct(axes: Sequence[Axis], batches: int, depth: int, channels: int, lanes
     return max(MEMORY[lanes] * weights, places * weights / THREADS)
 
 
-def blocks(choice: Choice, tile: Tile, depth: int, panels: int, threads: int) -> tuple[int, int]:
-    """(tiles in a block, panels in a group): units enough for all threads."""
-    row_bytes = 4 * choice.form.positions * depth
-    fitting = max(V_BYTES // row_bytes, min(LEAST_ROWS, MOST_BYTES // row_bytes), tile.rows)
-    block = _even(choice.tiles, max(1, round(choice.tiles / fitting)), tile)
-    group = panels
-    wanted = threads * UNITS_EACH if threads > 1 else 1
-    while -(-choice.tiles // block) * -(-panels // group) < wanted:
-        if group > LEAST_GROUP:
-            group = -(-group // 2)
-        elif block > tile.rows:
-            block = _even(choice.tiles, 2 * -(-choice.tiles // block), tile)
-        else:
-            break
-    return block, group
+def blocks(choice: Choice, depth: int, channels: int, lanes: int, threads: int) -> tuple[int, int]:
+    """(tiles in a block, panels in a group), such that all threads end together, and soon.
 
+    Smaller blocks read weights more often and may leave rows of a tile unused; in smaller groups,
+    a block's V is computed by several threads.
+    """
+    tile, positions = tile_of(lanes), choice.form.positions
+    panels = -(-channels // tile.width(lanes))
+    deep = 4 * positions * depth * channels > DEEP_BYTES
+    fewest = max(1, round(choice.tiles / (tile.rows * (DEEP_BLOCK if deep else BLOCK))))
+    enough = threads * UNITS_EACH if threads > 1 else 1
 
-def _even(tiles: int, count: int, tile: Tile) -> int:
-    """The size of so many blocks that are about equal, in whole tiles of the product."""
-    return min(tiles, -(-tiles // (count * tile.rows)) * tile.rows)
+    def time(block: int, group: int) -> float:
+        groups, count = -(-panels // group), -(-choice.tiles // block)
+        units = -(-groups * count // threads)
+        product = (_rows(tile, block) + tile.vectors) * (depth + SUM)
+        results = TRANSFORM * block * tile.vectors
+        patches = TRANSFORM * block * depth / lanes
+        times = -(-units // groups) + (groups > 1)  # V of a block is computed by a thread
+        memory = MEMORY[lanes] * panels * tile.vectors * depth * count if deep else 0
+        return max(units * group * (product + results) + times * patches, memory)
+
+    candidates = set()
+    for count in range(fewest, max(fewest, enough) + 1):
+        block = -(-choice.tiles // count)
+        whole = block // tile.rows * tile.rows
+        for size in {block, whole or block, min(choice.tiles, whole + tile.rows)}:
+            most = max(1, enough // -(-choice.tiles // size))
+            candidates |= {(size, -(-panels // n)) for n in range(1, min(panels, most) + 1)}
+    return min(sorted(candidates, reverse=True), key=lambda candidate: time(*candidate))
 
 
 def _turned(weights: np.ndarray, choice: Choice) -> np.ndarray:
