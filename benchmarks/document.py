@@ -22,6 +22,9 @@ NAMES = {
     "litert": "LiteRT", "ncnn": "ncnn", "tensorflow": "TensorFlow",
 }  # fmt: skip
 
+QUIET = 0.15
+"""Processors that others may keep busy before the figures are called hints."""
+
 HEAD = """\
 # Benchmarks
 
@@ -35,8 +38,10 @@ Batch 1, float32. For each model and number of threads, all engines hold the mod
 its own process, and run for a short while in turns, several rounds, so that whatever slows the
 machine down meets all of them. A time is the least of all runs, in milliseconds; the median is in
 parentheses. **Ratio** is the best time among the others by Martlet's: above 1, Martlet is faster
-than every other engine. Its spread are the lowest and the highest ratio of a single round. An
-engine whose answer is further from that of Keras than 5 % of its range is not compared; how far
+than every other engine. Its spread is the lowest and the highest ratio of a single round. A row
+with † is a hint only: other programs used the machine meanwhile.
+
+An engine whose answer is further from that of Keras than 5 % of its range is not compared; how far
 all of them are off is listed below. (Random weights magnify what is rounded: on squeezenet all
 answers lie within 3e-7, so that one bit of them is 4e-4 of their range.)
 """
@@ -73,7 +78,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
         time = f"{row['min_ms']:.2f}" if "min_ms" in row else row["problem"]
         line += f" {row['engine']} {time}"
     found = speed_up(rows)
-    return line if found is None else f"{line}  ratio {found['ratio']:.2f}"
+    if found is not None:
+        line += f"  ratio {found['ratio']:.2f}"
+    return line + " †" * (rows[0]["others"] > QUIET)
 
 
 def groups(found: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -84,16 +91,16 @@ def groups(found: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]
     return result
 
 
-def tables(found: dict[str, Any]) -> str:
-    """The section of one machine."""
+def tables(found: dict[str, Any], picture: str = "") -> str:
+    """The section of one machine, with a picture if there is one."""
     cores = found["processors"]
     text = f"\n## {found['processor']}, {cores} processors ({found['target']})\n\n{found['date']}. "
     text += ", ".join(
         f"{NAMES.get(name, name)} {version}" for name, version in found["versions"].items()
     )
     text += ".\n"
-    if not found["quiet"]:
-        text += f"\n**A hint only**: others kept {found['load']:g} processors busy.\n"
+    if picture:
+        text += f"\n![How many times faster than the best other engine]({picture})\n"
     for threads in sorted({row["threads"] for row in found["latency"]}):
         text += f"\n### {threads} thread{'s' * (threads > 1)}\n\n" + _latency(found, threads)
     text += "\n### Largest error, by the range of Keras' answers\n\n" + _errors(found)
@@ -134,6 +141,8 @@ def _latency(found: dict[str, Any], threads: int) -> str:
         if ratio is None:
             table += _row(model, *cells, "–", "", "")
             continue
+        if rows[0]["others"] > QUIET:
+            model += " †"
         ratios.append(ratio["ratio"])
         spread = f"{ratio['low']:.2f}–{ratio['high']:.2f}"
         table += _row(model, *cells, f"{ratio['ratio']:.2f}", spread, NAMES[ratio["best"]])
@@ -170,9 +179,39 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def draw(found: dict[str, Any], path: Path) -> None:
+    """The ratios of one machine as bars, a group for each model, a bar for each thread count."""
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = "martlet"  # the same figures give the same bytes
+    ratios = {key: speed_up(rows) for key, rows in groups(found).items()}
+    models = list(dict.fromkeys(model for model, _ in ratios))
+    counts = sorted({threads for _, threads in ratios})
+    figure, axes = pyplot.subplots(figsize=(8, 3))
+    for number, threads in enumerate(counts):
+        place = [i + (number - (len(counts) - 1) / 2) * 0.38 for i in range(len(models))]
+        heights = [(ratios.get((m, threads)) or {"ratio": 0.0})["ratio"] for m in models]
+        bars = axes.bar(place, heights, 0.36, label=f"{threads} thread{'s' * (threads > 1)}")
+        axes.bar_label(bars, fmt="%.2f", fontsize=8)
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(models)), models, fontsize=8)
+    axes.set_ylabel("best other / Martlet")
+    axes.set_title(f"float32, {found['processor']}", fontsize=9)
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
 def main() -> None:
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    DOCUMENT.write_text(HEAD + "".join(tables(machine) for machine in found))
+    text = HEAD
+    for path in sorted(RESULTS.glob("*.json")):
+        found = json.loads(path.read_text())
+        picture = path.with_suffix(".svg")
+        draw(found, picture)
+        text += tables(found, f"../{picture.relative_to(ROOT).as_posix()}")
+    DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -48,7 +49,6 @@ MODELS = (
 COLD_MODELS = ("mobilenet_v1", "inception_v3")
 COLD_STARTS = 3
 LARGEST_ERROR = 0.05  # of the range of Keras' answers; further off, something else was computed
-QUIET = 0.7  # processors that others keep busy, above which figures are hints only
 SCRIPT = Path(__file__).with_name("engines.py")
 
 
@@ -98,7 +98,7 @@ def compare(
     zoo: Path, model: str, threads: int, engines: Sequence[str], rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Rows of one model: each engine's times, and how far its answer is from that of Keras."""
-    rows = []
+    rows, others = [], Others()
     with ExitStack() as stack:
         ready: list[tuple[Process, dict[str, Any], list[list[float]]]] = []
         for engine in engines:
@@ -127,7 +127,27 @@ def compare(
             row["median_ms"] = float(np.median(np.concatenate(times)))
             row["runs"] = sum(map(len, times))
             row["rounds_ms"] = [min(t) for t in times]
-    return rows
+    busy = others.busy()
+    return [{**row, "others": busy} for row in rows]
+
+
+class Others:
+    """How many processors other programs (or other guests of the machine) kept busy meanwhile."""
+
+    def __init__(self) -> None:
+        self._start = self._read()
+
+    def busy(self) -> float:
+        """Since the start. Children count once they have ended."""
+        wall, all_, own = (b - a for a, b in zip(self._start, self._read(), strict=True))
+        return round(max(0.0, all_ - own) / wall, 2)
+
+    def _read(self) -> tuple[float, float, float]:
+        user, nice, system, _, _, *rest = (
+            int(n) / os.sysconf("SC_CLK_TCK")
+            for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
+        return time.monotonic(), user + nice + system + sum(rest), sum(os.times()[:4])
 
 
 def cold_starts(zoo: Path, model: str, engines: Sequence[str]) -> list[dict[str, Any]]:
@@ -175,15 +195,12 @@ def machine(engines: Sequence[str]) -> dict[str, Any]:
                 versions.setdefault(engine, version(package))
             except PackageNotFoundError:
                 continue
-    busy = os.getloadavg()[0]
     return {
         "processor": processor(),
         "processors": len(os.sched_getaffinity(0)),
         "target": image.image.target,
         "date": date.today().isoformat(),
         "versions": versions,
-        "load": round(busy, 2),
-        "quiet": busy < QUIET,
     }
 
 
