@@ -49,6 +49,8 @@ MODELS = (
 COLD_MODELS = ("mobilenet_v1", "inception_v3")
 COLD_STARTS = 3
 LARGEST_ERROR = 0.05  # of the range of Keras' answers; further off, something else was computed
+# Installed packages have bytecode; a checkout must be allowed to keep its own.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 SCRIPT = Path(__file__).with_name("engines.py")
 
 
@@ -63,6 +65,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=ENVIRONMENT,
         )
         self.started: dict[str, float] = self._answer()
 
