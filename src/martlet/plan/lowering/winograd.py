@@ -183,17 +183,20 @@ def _turned(weights: np.ndarray, choice: Choice) -> np.ndarray:
 def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
     """(channels, height, width, depth) -> U, (panels, positions, depth * panel width), float32.
 
-    Both transforms at once, as one matrix product for each panel, in float64.
+    In float64, panel by panel, as products of few rows with all that lies side by side.
     """
-    channels, height, taps_w, depth = weights.shape
-    taps, panels = height * taps_w, -(-channels // width)
-    both = np.kron(form.down.weights(), form.across.weights())
+    down, across = form
+    channels, panels = len(weights), -(-len(weights) // width)
+    depth, rows = weights.shape[3], weights.reshape(channels, -1)
     u = aligned(panels * form.positions * depth * width)
-    u = u.reshape(panels, form.positions, depth * width)
-    part = np.zeros((taps, depth, width))
+    u = u.reshape(panels, down.size, across.size, depth * width)
+    part = np.zeros((rows.shape[1], width))
     for i in range(panels):
-        some = weights[i * width : (i + 1) * width]
-        part[..., : len(some)] = some.reshape(len(some), taps, depth).transpose(1, 2, 0)
-        part[..., len(some) :] = 0
-        u[i] = both @ part.reshape(taps, -1)
-    return u
+        some = rows[i * width : (i + 1) * width]
+        part[:, : len(some)] = some.T
+        part[:, len(some) :] = 0
+        lines = part.reshape(down.taps, -1)
+        if down.size > 1:
+            lines = down.weights() @ lines
+        u[i] = across.weights() @ lines.reshape(down.size, across.taps, -1)
+    return u.reshape(panels, form.positions, -1)
