@@ -23,18 +23,26 @@ def product(
     target: Target, tile: Tile, a: np.ndarray, weights: np.ndarray, bias: np.ndarray,
     *, block: int = 1 << 20, group: int = 1 << 20, clamp: tuple[float, float] = INFINITE,
     ldc: int | None = None, split: int | None = None, at_end: bool = True,
+    residual: np.ndarray | None = None, in_place: bool = False,
 ) -> np.ndarray:  # fmt: skip
-    """a · weightsᵀ + bias by the kernel of a tile, matrices between guard pages."""
+    """a · weightsᵀ + bias + residual by the kernel of a tile, matrices between guard pages."""
     (rows, depth), columns, width = a.shape, len(weights), tile.width(target.lanes)
     kernel = KERNELS[target.name][f"gemm_f32_{tile.name}"]
     ldc = ldc or columns
     c = guarded(np.full(max(rows - 1, 0) * ldc + columns * bool(rows), -77, np.float32), at_end)
+    added, ldr = c, ldc
+    if residual is not None and in_place:
+        for i in range(rows):
+            c[i * ldc : i * ldc + columns] = residual[i]
+    elif residual is not None:
+        added, ldr = guarded(residual, at_end), columns
     panels = (columns + width - 1) // width
     units = -(-rows // block) * -(-panels // group)
     run_kernel(
         kernel, target, guarded(a, at_end), pack(weights, tile, target.lanes),
-        padded(bias, columns, width), c,
-        rows, depth, columns, depth, ldc, block, group, *clamp, units=units, split=split,
+        padded(bias, columns, width), c, added, np.zeros(4, np.int64),
+        rows, depth, columns, depth, ldc, ldr, int(residual is not None), block, group, *clamp,
+        units=units, split=split,
     )  # fmt: skip
     return c
 
@@ -92,6 +100,26 @@ def test_sums_are_clamped_and_what_is_no_number_stays(target: Target, tile: Tile
     a = np.array([[5], [-5], [0.5], [np.nan]], np.float32)
     c = product(target, tile, a, np.ones((3, 1), np.float32), np.zeros(3), clamp=(-1.0, 2.0))
     np.testing.assert_array_equal(c.reshape(4, 3)[:, 0], np.array([2, -1, 0.5, np.nan], np.float32))
+
+
+@each_tile
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_residual_is_added_before_clamping_even_in_its_own_memory(
+    target: Target, tile: Tile, in_place: bool
+) -> None:
+    width = tile.width(target.lanes)
+    for rows in (1, tile.rows, 2 * tile.rows - 1):
+        for columns in (1, width, 2 * width + 3):
+            a, weights, bias = operands(rows, columns, 3)
+            residual = np.random.default_rng(9).integers(-90, 90, (rows, columns))
+            c = product(
+                target, tile, a, weights, bias, ldc=columns + 5, block=tile.rows, group=1,
+                residual=residual.astype(np.float32), in_place=in_place, clamp=(-50.0, 60.0),
+            )  # fmt: skip
+            c = np.append(c, np.full(5, -77, np.float32)).reshape(rows, columns + 5)
+            expected = np.clip(a @ weights.T + bias + residual, -50, 60)
+            np.testing.assert_array_equal(c[:, :columns], expected)
+            assert (c[:, columns:] == -77).all()
 
 
 def test_blocks_give_every_thread_work() -> None:

@@ -13,8 +13,9 @@ from build import const
 from lowered import TARGET, lower, meaning, run_lowered
 from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.targets import Target
-from martlet.plan.lowering import convolution
+from martlet.plan.lowering import Fused, Lowering, Ref, convolution, lowering_of
 from native import targets
+from pitched_node import compute_pitched
 
 random = np.random.default_rng(5)
 
@@ -137,7 +138,61 @@ def test_weights_that_are_not_known_stay_with_numpy() -> None:
     assert lower("CONV_2D", [normal(1, 5, 5, 2), normal(3, 1, 1, 2), None], options())[0] is None
 
 
-def test_groups_and_huge_windows_stay_with_numpy() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("window", [(1, 1), (3, 3), (6, 7)])
+def test_groups_are_products_of_some_channels(window: tuple[int, int], threads: int) -> None:
+    for groups, depth, columns in ((2, 4, 17), (3, 1, 2), (5, 3, 1)):
+        image = normal(2, 6, 7, groups * depth)
+        weights = const(normal(groups * columns, *window, depth))
+        inputs = [image, weights, const(normal(groups * columns))]
+        for padding in ("SAME", "VALID"):
+            check("CONV_2D", inputs, options(padding), threads)
+
+
+def test_huge_windows_stay_with_numpy() -> None:
     image = normal(1, 20, 20, 4)
-    assert lower("CONV_2D", [image, const(normal(4, 3, 3, 2)), None], options())[0] is None
     assert lower("CONV_2D", [image, const(normal(4, 17, 17, 4)), None], options())[0] is None
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
+@pytest.mark.parametrize("window", [(1, 1), (2, 3), (5, 6), (9, 10)])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_images_that_lie_among_others_with_the_neighbours_work(
+    target: Target, window: tuple[int, int], depth: int
+) -> None:
+    for wider in ((0, 0), (3, 0), (0, 5), (9, 8)):
+        for padding in (((0, 0), (0, 0)), ((2, 2), (1, 3))):
+            inputs = [normal(2, 5, 6, 4), const(normal(19, *window, depth * 2)), const(normal(19))]
+            inputs[1:] = inputs[1:] if depth == 2 else [const(normal(20, *window, 2)), None]
+            for stride in (1, 2):
+                if padding[0][0] == 0 and window[0] > 5:
+                    continue
+                found, expected, _ = compute_pitched(
+                    target, "CONV_2D", inputs, options("VALID", stride), wider=wider,
+                    padding=padding, activation="RELU6", threads=2,
+                )  # fmt: skip
+                np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_rows_of_dense_layers_lie_among_others() -> None:
+    for wider in ((0, 0), (3, 2)):
+        found, expected, _ = compute_pitched(
+            TARGET, "FULLY_CONNECTED", [normal(1, 5, 1, 7), const(normal(18, 7)), None],
+            wider=wider, activation="RELU",
+        )  # fmt: skip
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["CONV_2D", "FULLY_CONNECTED"])
+def test_residuals_have_pitches_of_their_own(op: str) -> None:
+    if op == "CONV_2D":
+        _, step, _ = lower(op, [normal(1, 2, 2, 6), const(normal(9, 1, 1, 6)), None], options())
+    else:
+        _, step, _ = lower(op, [normal(4, 6), const(normal(9, 6)), None])
+    lowering = Lowering(step.call, 8, 1, Fused(residual=99), {99: 40})
+    function = lowering_of(step.call)
+    assert function is not None
+    assert function(lowering)
+    (native,) = lowering.steps
+    assert native.arguments[4] == Ref("tensor", 99)
+    assert native.arguments[11:13] == [40, 1]

@@ -2,12 +2,13 @@
 
 In: rows of A, each contiguous and `lda` elements from the next; B packed into panels of a few
 vectors' width, [panels][depth][width], padded with zeros; a bias as long as the panels are wide.
-Out: rows of C, `ldc` elements apart.
+Out: rows of C, `ldc` elements apart. Where `adds` is 1, the rows of a residual, `ldr` apart, are
+added before clamping; it may be the very memory of C, for a tile reads it before it stores.
 
 A tile of `rows` x `vectors` sums stays in registers while k runs over the depth: a step loads the
 vectors of B at k, and broadcasts one element of each row of A to multiply them with. Every sum
-starts from the bias and takes its products in the order of k, so results do not depend on blocks
-or threads.
+starts from the bias and the residual and takes its products in the order of k, so results do not
+depend on blocks or threads.
 
 Where B has less columns than a vector has lanes, tiles of dot products do better: their steps are
 vectors along the depth, of rows of A and of columns of B, and the lanes of a sum are added up at
@@ -17,7 +18,9 @@ Rows that are left over go through tiles of fewer rows; such a tile may name
 the last row more than once, and then computes and stores the same twice.
 
 A work unit is a block of `block` rows times a group of `group` panels; units that share a block
-follow one another.
+follow one another. A step may have several products of the same sizes, one after another: the
+table `products` has four numbers for each, the elements by which its A, B, bias and C (and
+residual) lie behind those of the arguments.
 
 - `gemm_f32_RxV`, and `gemm_f32_RxN_dot`: the rows of A are those of a matrix.
 - `conv_f32_RxV`, and `conv_f32_RxN_dot`: the rows of A are the windows of a convolution, and are
@@ -29,7 +32,7 @@ follow one another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from martlet.kernels.kernel import Kernel
@@ -91,13 +94,14 @@ TILES = {
 MAX_RUNS = 256
 """How many runs a window may have; their addresses lie on the stack."""
 
-GEMM = arguments(
-    "a: *float", "b: *float", "bias: *float", "c: *float", "count: i64", "depth: i64",
-    "columns: i64", "lda: i64", "ldc: i64", "block: i64", "group: i64", "low: float", "high: float",
+_PRODUCT = (
+    "a: *float", "b: *float", "bias: *float", "c: *float", "residual: *float", "products: *i64",
+    "count: i64", "depth: i64", "columns: i64", "lda: i64", "ldc: i64", "ldr: i64", "adds: i64",
+    "block: i64", "group: i64", "low: float", "high: float",
 )  # fmt: skip
+GEMM = arguments(*_PRODUCT)
 CONV = arguments(
-    "a: *float", "b: *float", "bias: *float", "c: *float", "count: i64", "depth: i64",
-    "columns: i64", "lda: i64", "ldc: i64", "block: i64", "group: i64", "low: float", "high: float",
+    *_PRODUCT,
     # depth: channels of a tap. zeros: as many as a run has elements, at most.
     "zeros: *float", "height: i64", "width: i64", "out_height: i64", "out_width: i64",
     "taps_h: i64", "taps_w: i64", "stride_h: i64", "stride_w: i64", "dilation_h: i64",
@@ -118,34 +122,28 @@ def kernels(target: Target) -> list[Kernel]:
 
 
 def _gemm(tile: Tile) -> Callable[..., None]:
-    def write(
-        k: Builder, a: Pointer, b: Pointer, bias: Pointer, c: Pointer, count: Value, depth: Value,
-        columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
-        high: Value, first: Value, last: Value,
-    ) -> None:  # fmt: skip
-        out = _sums(k, tile, b, bias, c, depth, columns, ldc, low, high)
-        for unit in _units(k, out, count, block, group, first, last):
-            for rows, indices in _tiles(k, tile, unit.start, unit.stop):
-                pointers = [a + i * lda for i in indices]
+    def write(k: Builder, *values: Any) -> None:
+        *operands, first, last = values
+        product = _Product(*operands)
+        for unit in _units(k, tile, product, product.depth, first, last):
+            for _, indices in _tiles(k, tile, unit.start, unit.stop):
+                pointers = [unit.a + i * product.lda for i in indices]
                 for panel in k.range(unit.first_panel, unit.last_panel):
-                    sums = out.start(panel, rows)
-                    out.add(sums, pointers, panel, k.constant(0, I64), depth)
-                    out.finish(panel, indices, sums)
+                    sums = unit.sums.start(panel, indices)
+                    unit.sums.add(sums, pointers, panel, k.constant(0, I64), product.depth)
+                    unit.sums.finish(panel, indices, sums)
 
     return write
 
 
 def _conv(tile: Tile) -> Callable[..., None]:
-    def write(
-        k: Builder, a: Pointer, b: Pointer, bias: Pointer, c: Pointer, count: Value, depth: Value,
-        columns: Value, lda: Value, ldc: Value, block: Value, group: Value, low: Value,
-        high: Value, zeros: Pointer, height: Value, width: Value, out_height: Value,
-        out_width: Value, taps_h: Value, taps_w: Value, stride_h: Value, stride_w: Value,
-        dilation_h: Value, dilation_w: Value, before_h: Value, before_w: Value, joined: Value,
-        first: Value, last: Value,
-    ) -> None:  # fmt: skip
-        window = depth * taps_h * taps_w
-        out = _sums(k, tile, b, bias, c, window, columns, ldc, low, high)
+    def write(k: Builder, *values: Any) -> None:
+        product = _Product(*values[: len(_PRODUCT)])
+        depth, lda = product.depth, product.lda
+        (
+            zeros, height, width, out_height, out_width, taps_h, taps_w, stride_h, stride_w,
+            dilation_h, dilation_w, before_h, before_w, joined, first, last,
+        ) = values[len(_PRODUCT) :]  # fmt: skip
         places = _Places(
             k, tile.rows, out_height, out_width, stride_h, stride_w, before_h, before_w
         )
@@ -153,12 +151,13 @@ def _conv(tile: Tile) -> Callable[..., None]:
         spread = places.spread
         table = k.local(I64, MAX_RUNS * lanes)
         heights, widths = spread(height), spread(width)
-        origin, nothing = k.broadcast(k.address(a), lanes), k.broadcast(k.address(zeros), lanes)
+        nothing = k.broadcast(k.address(zeros), lanes)
         reach = spread((taps_w - 1) * dilation_w)
         per_row, per_image = width * lda, height * width * lda
         row_step, column_step = dilation_h * per_row, dilation_w * lda
 
-        for unit in _units(k, out, count, block, group, first, last):
+        for unit in _units(k, tile, product, depth * taps_h * taps_w, first, last):
+            origin = k.broadcast(k.address(unit.a), lanes)
             places.go_to(unit.start, unit.stop)
             for rows, indices in _tiles(k, tile, unit.start, unit.stop):
                 if rows < tile.rows:
@@ -177,15 +176,38 @@ def _conv(tile: Tile) -> Callable[..., None]:
                         address = origin + (offset.to(I64) << 2)
                         k.store(table, (v * taps + h) * lanes, k.select(valid, address, nothing))
                 for panel in k.range(unit.first_panel, unit.last_panel):
-                    sums = out.start(panel, rows)
+                    sums = unit.sums.start(panel, indices)
                     for run in k.range(0, taps_h * taps):
                         pointers = [k.pointer_at(table, run * lanes + i, F32) for i in range(rows)]
-                        out.add(sums, pointers, panel, run * length, length)
-                    out.finish(panel, indices, sums)
+                        unit.sums.add(sums, pointers, panel, run * length, length)
+                    unit.sums.finish(panel, indices, sums)
                 if rows == tile.rows:
                     places.advance()
 
     return write
+
+
+@dataclass
+class _Product:
+    """The arguments that matrices and convolutions share."""
+
+    a: Pointer
+    b: Pointer
+    bias: Pointer
+    c: Pointer
+    residual: Pointer
+    products: Pointer
+    count: Value
+    depth: Value
+    columns: Value
+    lda: Value
+    ldc: Value
+    ldr: Value
+    adds: Value
+    block: Value
+    group: Value
+    low: Value
+    high: Value
 
 
 class _Places:
@@ -248,8 +270,10 @@ class _Places:
 
 @dataclass
 class _Unit:
-    """Rows from start to stop, times a range of panels."""
+    """Rows of A from start to stop, times a range of panels, and the sums over them."""
 
+    a: Pointer
+    sums: _VectorSums | _DotSums
     start: Value
     stop: Value
     first_panel: Value
@@ -257,13 +281,22 @@ class _Unit:
 
 
 def _units(
-    k: Builder, out: _Sums, count: Value, block: Value, group: Value, first: Value, last: Value
+    k: Builder, tile: Tile, p: _Product, depth: Value, first: Value, last: Value
 ) -> Iterator[_Unit]:
-    panels = (out.columns + (out.width - 1)) // out.width
-    groups = (panels + group - 1) // group
-    for u in k.range(first, last):
-        start, panel = u // groups * block, u % groups * group
-        yield _Unit(start, k.minimum(start + block, count), panel, k.minimum(panel + group, panels))
+    """depth: of the whole product, all taps of a window included."""
+    panels = (p.columns + (tile.width(k.lanes) - 1)) // tile.width(k.lanes)
+    groups = (panels + p.group - 1) // p.group
+    each = (p.count + p.block - 1) // p.block * groups
+    kind = _DotSums if tile.dots else _VectorSums
+    for unit in k.range(first, last):
+        a, b, bias, c = (k.scalar(p.products, unit // each * 4 + i) for i in range(4))
+        u = unit % each
+        start, panel = u // groups * p.block, u % groups * p.group
+        here = replace(p, b=p.b + b, bias=p.bias + bias, c=p.c + c, residual=p.residual + c)
+        yield _Unit(
+            p.a + a, kind(k, tile, here, depth), start, k.minimum(start + p.block, p.count),
+            panel, k.minimum(panel + p.group, panels),
+        )  # fmt: skip
 
 
 def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[int, list[Value]]]:
@@ -280,32 +313,56 @@ def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[
 class _Sums:
     """The sums of a tile: where they start, what they take, where they go."""
 
-    def __init__(
-        self, k: Builder, tile: Tile, b: Pointer, bias: Pointer, c: Pointer, depth: Value,
-        columns: Value, ldc: Value, low: Value, high: Value,
-    ) -> None:  # fmt: skip
+    def __init__(self, k: Builder, tile: Tile, product: _Product, depth: Value) -> None:
         self.k = k
         self.tile = tile
         self.width = tile.width(k.lanes)
-        self.b, self.bias, self.c = b, bias, c
-        self.depth, self.columns, self.ldc = depth, columns, ldc
-        self.low, self.high = low, high
+        self.product = product
+        self.depth = depth
+
+    def places(self, panel: Value, indices: list[Value]) -> list[Pointer]:
+        """Where a panel's columns begin in these rows of C."""
+        p = self.product
+        return [p.c + (i * p.ldc + panel * self.width) for i in indices]
+
+    def residuals(self, panel: Value, indices: list[Value]) -> list[Pointer]:
+        """The same of the residual."""
+        p = self.product
+        return [p.residual + (i * p.ldr + panel * self.width) for i in indices]
 
     def clamp(self, total: Value) -> Value:
         """Within the interval; NaNs stay."""
         k = self.k
-        low, high = (k.broadcast(v, total.type.lanes) for v in (self.low, self.high))
+        low, high = (
+            k.broadcast(v, total.type.lanes) for v in (self.product.low, self.product.high)
+        )
         return k.minimum(high, k.maximum(low, total))
 
 
 class _VectorSums(_Sums):
     """Each sum a vector of columns."""
 
-    def start(self, panel: Value, rows: int) -> list[list[Variable]]:
+    def start(self, panel: Value, indices: list[Value]) -> list[list[Variable]]:
         k = self.k
-        at = self.bias + panel * self.width
+        at = self.product.bias + panel * self.width
         biases = [k.load(at, j * k.lanes) for j in range(self.tile.vectors)]
-        return [[k.variable(value) for value in biases] for _ in range(rows)]
+        sums = [[k.variable(value) for value in biases] for _ in indices]
+        with k.when(self.product.adds.differs(0)):
+            places = self.residuals(panel, indices)
+            for j, mask in self._vectors(panel):
+                for place, row in zip(places, sums, strict=True):
+                    row[j].value = row[j].value + k.load(place, j * k.lanes, mask)
+        return sums
+
+    def _vectors(self, panel: Value) -> Iterator[tuple[int, Value | None]]:
+        """The vectors of a panel that have columns, each once as a whole and once under a mask."""
+        k = self.k
+        left = self.product.columns - panel * self.width
+        for j in range(self.tile.vectors):
+            with k.when(left >= (j + 1) * k.lanes):
+                yield j, None
+            with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
+                yield j, k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
@@ -313,7 +370,7 @@ class _VectorSums(_Sums):
     ) -> None:  # fmt: skip
         """Add the products of `length` elements of each row with as many steps of a panel."""
         k = self.k
-        b = self.b + (panel * self.depth + step) * self.width
+        b = self.product.b + (panel * self.depth + step) * self.width
         for i in k.range(0, length):
             columns = [k.load(b, i * self.width + j * k.lanes) for j in range(self.tile.vectors)]
             for pointer, row in zip(pointers, sums, strict=True):
@@ -324,26 +381,19 @@ class _VectorSums(_Sums):
     def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
         """Clamp and store."""
         k = self.k
-        column = panel * self.width
-        left = self.columns - column
-        places = [self.c + (i * self.ldc + column) for i in indices]
+        places = self.places(panel, indices)
         values = [[self.clamp(total.value) for total in row] for row in sums]
-        for j in range(self.tile.vectors):
-            with k.when(left >= (j + 1) * k.lanes):
-                for place, row in zip(places, values, strict=True):
-                    k.store(place, j * k.lanes, row[j])
-            with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
-                mask = k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
-                for place, row in zip(places, values, strict=True):
-                    k.store(place, j * k.lanes, row[j], mask)
+        for j, mask in self._vectors(panel):
+            for place, row in zip(places, values, strict=True):
+                k.store(place, j * k.lanes, row[j], mask)
 
 
 class _DotSums(_Sums):
     """Each sum a column, its lanes the parts of a dot product."""
 
-    def start(self, panel: Value, rows: int) -> list[list[Variable]]:
+    def start(self, panel: Value, indices: list[Value]) -> list[list[Variable]]:
         k = self.k
-        return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in range(rows)]
+        return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in indices]
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
@@ -352,7 +402,8 @@ class _DotSums(_Sums):
         """Add the products of `length` elements of each row and of each column."""
         k = self.k
         columns = [
-            self.b + ((panel * self.width + j) * self.depth + step) for j in range(self.width)
+            self.product.b + ((panel * self.width + j) * self.depth + step)
+            for j in range(self.width)
         ]
         for i, mask in k.vectors(0, length):
             factors = [k.load(column, i, mask) for column in columns]
@@ -362,16 +413,17 @@ class _DotSums(_Sums):
                     total.value = k.fma(element, factor, total.value)
 
     def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
-        """Add up the lanes and the bias, clamp and store."""
-        k = self.k
+        """Add up the lanes, the bias and the residual, clamp and store."""
+        k, p = self.k, self.product
         column = panel * self.width
-        places = [self.c + (i * self.ldc + column) for i in indices]
+        places, residuals = self.places(panel, indices), self.residuals(panel, indices)
         for j in range(self.width):
-            with k.when(self.columns - column > j):
-                bias = k.scalar(self.bias, column + j)
-                for place, row in zip(places, sums, strict=True):
-                    k.store(place, j, self.clamp(k.sum_of_lanes(row[j].value) + bias))
-
-
-def _sums(k: Builder, tile: Tile, *operands: Any) -> _VectorSums | _DotSums:
-    return (_DotSums if tile.dots else _VectorSums)(k, tile, *operands)
+            with k.when(p.columns - column > j):
+                bias = k.scalar(p.bias, column + j)
+                totals = [k.variable(k.sum_of_lanes(row[j].value) + bias) for row in sums]
+                with k.when(p.adds.differs(0)):
+                    for residual, total in zip(residuals, totals, strict=True):
+                        total.value = total.value + k.scalar(residual, j)
+                results = [self.clamp(total.value) for total in totals]
+                for place, result in zip(places, results, strict=True):
+                    k.store(place, j, result)

@@ -17,6 +17,7 @@ speed of 49x512x512).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,30 +102,30 @@ def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int)
 
 
 def pack(weights: np.ndarray, tile: Tile, lanes: int) -> np.ndarray:
-    """(columns, depth) -> the panels of a tile, padded with zeros.
+    """(…, columns, depth) -> the panels of a tile, padded with zeros.
 
-    (columns / width, depth, width), or (columns / width, width, depth) for dot products.
+    (…, columns / width, depth, width), or (…, columns / width, width, depth) for dot products.
     """
-    columns, depth = weights.shape
+    *stack, columns, depth = weights.shape
     width = tile.width(lanes)
-    panels = -(-columns // width)
-    packed = aligned(panels * depth * width)
-    if tile.dots:
-        packed[: weights.size] = weights.ravel()
-        return packed.reshape(panels, width, depth)
-    packed = packed.reshape(panels, depth, width)
-    for i in range(panels):
-        part = weights[i * width : (i + 1) * width].T
-        packed[i, :, : part.shape[1]] = part
+    whole, left = divmod(columns, width)
+    panels = whole + (left > 0)
+    shape = (width, depth) if tile.dots else (depth, width)
+    packed = aligned(math.prod(stack) * panels * depth * width).reshape(*stack, panels, *shape)
+    places = packed if tile.dots else packed.swapaxes(-1, -2)
+    split = whole * width
+    places[..., :whole, :, :] = weights[..., :split, :].reshape(*stack, whole, width, depth)
+    if left:
+        places[..., whole, :left, :] = weights[..., split:, :]
     return packed
 
 
-def padded(bias: np.ndarray | None, columns: int, width: int) -> np.ndarray:
-    """A bias as long as the panels are wide; zeros without one."""
-    result = aligned(-(-columns // width) * width)
+def padded(bias: np.ndarray | None, columns: int, width: int, products: int = 1) -> np.ndarray:
+    """The biases of each product, as long as its panels are wide; zeros without any."""
+    result = aligned(products * (-(-columns // width) * width)).reshape(products, -1)
     if bias is not None:
-        result[:columns] = bias.ravel()
-    return result
+        result[:, :columns] = bias.reshape(products, columns)
+    return result.ravel()
 
 
 def aligned(count: int) -> np.ndarray:
