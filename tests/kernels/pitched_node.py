@@ -35,6 +35,7 @@ def compute_pitched(
     wider: tuple[int, int] = (0, 0),
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
     activation: str | None = None,
+    shift: np.ndarray | None = None,
     threads: int = 1,
     split: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -42,7 +43,8 @@ def compute_pitched(
 
     wider: how much longer than the channels the rows of image and output are; what lies there is
     not a number in the image, and must stay as it is in the output. padding: zeros that a PAD
-    would have put around the image. activation: of an operator behind it.
+    would have put around the image. activation: of an operator behind it. shift: what an ADD of a
+    constant adds before that.
     """
     image = np.asarray(inputs[0])
     padded = np.pad(image, ((0, 0), *padding, (0, 0)))
@@ -59,7 +61,9 @@ def compute_pitched(
     pitches = {IMAGE: image.shape[-1] + wider[0], OUTPUT: expected.shape[-1] + wider[1]}
     lowering = Lowering(
         step.call, lanes=target.lanes, threads=threads,
-        fused=Fused(image=IMAGE, padding=padding, output=OUTPUT, activation=activation),
+        fused=Fused(
+            image=IMAGE, padding=padding, output=OUTPUT, activation=activation, shift=shift
+        ),
         pitches=pitches,
     )  # fmt: skip
     function = lowering_of(step.call)

@@ -9,7 +9,6 @@ import pytest
 
 from build import const
 from martlet.kernels.targets import Target
-from martlet.plan.lowering import Lowering
 from martlet.plan.lowering.elementwise import ACTIVATED, UNACTIVATED
 from native import targets
 from pitched_node import compute_pitched
@@ -60,16 +59,13 @@ def test_an_activation_behind_it(op: str, target: Target) -> None:
 @each
 @pytest.mark.parametrize("channels", [1, 3, 8, 21, 300])
 @pytest.mark.parametrize(("scale", "shift"), [(0, 0), (1, 1), (1, 0), (0, 1)])
-def test_a_shift_behind_a_product(
-    channels: int, scale: int, shift: int, target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shift_behind_a_product(channels: int, scale: int, shift: int, target: Target) -> None:
     x = floats(2, 3, 4, channels)
     a, b = (floats(channels) if n else np.float32(n + 1.5) * floats(1) for n in (scale, shift))
     expected = np.maximum(x * a + b, 0)
-    monkeypatch.setattr(Lowering, "shift_value", lambda lowering: b, raising=False)
     for wider in WIDER:
         found, _, kernels = compute_pitched(
-            target, "MUL", [x, const(a)], wider=wider, activation="RELU"
+            target, "MUL", [x, const(a)], wider=wider, activation="RELU", shift=b
         )
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         assert kernels == ["scale_shift_f32"]

@@ -65,7 +65,7 @@ def _in_turn(method: _Method) -> _Method:
         with self._lock:
             if self._running:
                 raise ArgumentError(
-                    f"{method.__name__} was called while the interpreter runs",
+                    f"{method.__name__.lstrip('_')} was called while the interpreter runs",
                     hint="A custom operator cannot use the Interpreter that runs it.",
                 )
             return method(self, *args, **kwargs)
@@ -175,11 +175,19 @@ class Interpreter:
         self._ensure_safe()
         self._allocate(0)
 
-    @_in_turn
     def invoke(self) -> None:
         """Run the model on the inputs that were set."""
+        tensors = self._graphs[0]
+        with self._lock:
+            if tensors.run_at_once is not None and not tensors.views_held():
+                tensors.run_at_once()
+                return
+        self._invoke()
+
+    @_in_turn
+    def _invoke(self) -> None:
         self._ensure_safe()
-        self._invoke(0)
+        self._run(0)
 
     @_in_turn
     def resize_tensor_input(
@@ -199,7 +207,7 @@ class Interpreter:
             self._file.check_unchanged()
         self._exclusively(self._graphs[graph].allocate)
 
-    def _invoke(self, graph: int) -> None:
+    def _run(self, graph: int) -> None:
         self._exclusively(self._graphs[graph].run)
 
     def _exclusively(self, action: Callable[[], Any]) -> None:
@@ -220,20 +228,37 @@ class Interpreter:
         self._allocate(graph)
         for i, value in inputs.items():
             tensors.set(i, value)
-        self._invoke(graph)
+        self._run(graph)
         return [_copy(tensors.get(i)) for i in outputs]
 
     # Values -------------------------------------------------------------------------------
 
-    @_in_turn
     def set_tensor(self, tensor_index: int, value: Any) -> None:
         """Copy an array of the very shape and type into an input."""
-        self._graphs[0].set(tensor_index, value)
+        if type(value) is np.ndarray and type(tensor_index) is int:
+            with self._lock:
+                room = self._graphs[0].inputs_at_once.get(tensor_index)
+                if room is not None and value.dtype is room.dtype and value.shape == room.shape:
+                    room[...] = value
+                    return
+        self._set_tensor(tensor_index, value)
 
     @_in_turn
+    def _set_tensor(self, tensor_index: int, value: Any) -> None:
+        self._graphs[0].set(tensor_index, value)
+
     def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Any:
         """A copy of a tensor's value: an array, a NumPy scalar where it has no dimensions,
         an object array of bytes where it holds strings."""
+        if type(tensor_index) is int and subgraph_index == 0:
+            with self._lock:
+                room = self._graphs[0].outputs_at_once.get(tensor_index)
+                if room is not None:
+                    return room.copy()
+        return self._get_tensor(tensor_index, subgraph_index)
+
+    @_in_turn
+    def _get_tensor(self, tensor_index: int, subgraph_index: int) -> Any:
         return _copy(self._graph(subgraph_index).get(tensor_index))
 
     def tensor(self, tensor_index: int) -> Callable[[], np.ndarray]:

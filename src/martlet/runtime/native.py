@@ -1,11 +1,12 @@
 """A plan whose steps are machine code where there is a kernel, and NumPy where there is none.
 
-1. Every node is lowered to native steps if its family can; nodes that only rename elements
-   (RESHAPE) share their input's memory.
-2. The tensors that native steps touch get a place in one arena; the others stay arrays of
+1. Neighbours that one kernel can do together become one work (`plan/fusion.py`), and tensors get
+   their places inside others (`plan/layout.py`).
+2. Every work is lowered to native steps if its family can.
+3. The tensors that native steps touch get a place in one arena; the others stay arrays of
    Python. Where a NumPy step reads an arena tensor it gets a view; what it computes for one is
-   copied there.
-3. Consecutive native steps form one segment: one call, whatever their number.
+   copied there. Inputs of the graph keep their places for the whole run.
+4. Consecutive native steps form one segment: one call, whatever their number.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from martlet.kernels.executor import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.targets import TARGETS
 from martlet.ops.operator import Spec
 from martlet.plan.arena import ALIGNMENT, Life, place
-from martlet.plan.lowering import VIEWS, Lowering, NativeStep, Ref, lowering_of
+from martlet.plan.fusion import Work, works
+from martlet.plan.layout import Layout, layout
+from martlet.plan.lowering import Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
 from martlet.runtime.threads import Pool, aligned
 
@@ -42,9 +45,11 @@ class NativePlan:
         self.pool = pool
         image = pool.image
         lanes = TARGETS[image.image.target].lanes
-        lowered = [_lower(step, lanes, pool.threads) for step in plan.steps]
-        roots = _roots(plan, lowered)
-        self.views, self._arena, scratch = _lay_out(plan, lowered, roots)
+        pairs, self.layout = _lowered(plan, lanes, pool.threads)
+        self._arena, self._offsets, scratch = _lay_out(plan, pairs, self.layout)
+        self._pitches = self.layout.pitches
+        self.views = {i: self._view(i) for i in self._offsets}
+        self._variables = [i for i in self.views if plan.graph.tensors[i].is_variable]
         self.arena_bytes = self._arena.nbytes
         self._constants: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []
@@ -52,33 +57,36 @@ class NativePlan:
         self.nodes: list[tuple[int, ...]] = []
         """The nodes whose work each step does, its own operator's first."""
         self.segments: list[Segment] = []
-        for position, (step, lowering) in enumerate(zip(plan.steps, lowered, strict=True)):
+        for position, (work, lowering) in enumerate(pairs):
             if lowering is None:
-                if step.number not in roots.renamed:
-                    self.segments.append(Segment(step=step))
+                self.segments.append(Segment(step=work.step))
+                continue
+            if not lowering.steps:
                 continue
             if not self.segments or self.segments[-1].step is not None:
                 self.segments.append(Segment(len(self.steps)))
             self.segments[-1].count += len(lowering.steps)
-            self.nodes += [(step.number,)] * len(lowering.steps)
-            self._add(lowering, roots.of, scratch[position])
+            others = [s.number for s in work.steps if s is not work.step]
+            self.nodes += [(work.step.number, *others)] * len(lowering.steps)
+            self._add(lowering, scratch[position])
         self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
+        self._address: int = self._records.ctypes.data
         for record, native, block in zip(self._records, self.steps, self._blocks, strict=False):
             record[KERNEL] = image.address(native.kernel)
             record[BLOCK] = block.ctypes.data
             record[UNITS], record[GRAIN] = native.units, native.grain
 
-    def _add(self, lowering: Lowering, root: Callable[[int], int], scratch: list[int]) -> None:
-        base = len(self._constants)
+    def _add(self, lowering: Lowering, scratch: list[int]) -> None:
+        base, arena = len(self._constants), self._arena.ctypes.data
         self._constants += lowering.constants
         for step in lowering.steps:
             block = np.zeros(max(len(step.arguments), 1), np.int64)
             for i, argument in enumerate(step.arguments):
                 if isinstance(argument, Ref):
                     if argument.kind == "tensor":
-                        address = self.views[root(argument.index)].ctypes.data
+                        address = arena + self._offsets[argument.index]
                     elif argument.kind == "scratch":
-                        address = self._arena.ctypes.data + scratch[argument.index]
+                        address = arena + scratch[argument.index]
                     else:
                         address = self._constants[base + argument.index].ctypes.data
                     block[i] = address + argument.offset
@@ -88,6 +96,34 @@ class NativePlan:
                     block[i] = argument
             self.steps.append(step)
             self._blocks.append(block)
+
+    def _view(self, i: int) -> np.ndarray:
+        """A tensor as an array of the arena."""
+        spec, start = _spec(self.plan, i), self._offsets[i]
+        dtype, shape = spec.dtype.numpy, spec.shape or ()
+        if i not in self._pitches:
+            part = self._arena[start : start + spec.nbytes]
+            return part.view(dtype).reshape(shape)
+        strides = [dtype.itemsize]
+        for n in (self._pitches[i], *reversed(shape[1:-1])):
+            strides.insert(0, strides[0] * n)
+        return np.ndarray(shape, dtype, self._arena, start, strides)
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether a run is nothing but native steps on what lies in the arena."""
+        ends = {*self.plan.graph.inputs, *self.plan.graph.outputs}
+        return (
+            len(self.segments) == 1
+            and self.segments[0].step is None
+            and ends <= set(self.views)
+            and not self._variables
+            and not any(i in self._pitches for i in ends)
+        )
+
+    def run_alone(self) -> None:
+        """Run a plan that is one call, on the inputs that lie in the arena."""
+        self.pool.run_at(self._address, len(self.steps))
 
     def run(
         self,
@@ -99,13 +135,20 @@ class NativePlan:
         for i in self.plan.graph.inputs:
             if i in self.views:
                 np.copyto(self.views[i], env[i])
+        state = {i: env[i] for i in self._variables}
         env.update(self.views)
+        env.update(state)  # steps of NumPy change it in place, native ones only read it
         for segment in self.segments:
             if segment.step is None:
                 tick()
+                for i, array in state.items():
+                    np.copyto(self.views[i], array)
                 self.pool.run(self._records, segment.first, segment.count)
                 continue
             step = segment.step
+            for i in step.inputs:
+                if i in self._pitches:
+                    env[i] = np.ascontiguousarray(self.views[i])
             for i, array in zip(step.outputs, run_step(step, env), strict=True):
                 if i in self.views:
                     np.copyto(self.views[i], array)
@@ -115,105 +158,90 @@ class NativePlan:
                     env[i] = array.copy() if shared else array
 
 
-def _lower(step: Step, lanes: int, threads: int) -> Lowering | None:
-    """The native steps of a node, or None where NumPy runs it."""
+Pairs = list[tuple[Work, "Lowering | None"]]
+"""Works in their order, with the steps that they became; None where NumPy runs them."""
+
+
+def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
+    """All works of a plan, lowered, and where their tensors lie."""
+    found = works(plan)
+    can = [work.step.static and lowering_of(work.step.call) is not None for work in found]
+    where = layout(plan, found, can)
+    pitches = where.pitches
+    pairs: Pairs = []
+    for work in found:
+        lowering = _lower(work, where, pitches, lanes, threads)
+        if lowering is None and len(work.steps) > 1:
+            # Together they cannot; each by itself may. Nobody else reads what they hand on.
+            pairs += [(p, _lower(p, where, pitches, lanes, threads)) for p in work.parts]
+        else:
+            pairs.append((work, lowering))
+    return pairs, where
+
+
+def _lower(
+    work: Work, where: Layout, pitches: dict[int, int], lanes: int, threads: int
+) -> Lowering | None:
+    """The native steps of a work, or None where NumPy runs it."""
+    step = work.step
+    in_place = where.in_place.get(step.number, frozenset())
+    lowering = Lowering(step.call, lanes, threads, work.fused, pitches, in_place)
+    if step.number in where.idle:
+        return lowering
     lower = lowering_of(step.call) if step.static else None
-    if lower is None:
-        return None
-    lowering = Lowering(step.call, lanes, threads)
-    return lowering if lower(lowering) else None
-
-
-@dataclass
-class _Roots:
-    """Which tensors share memory: `parent` by tensor; the nodes that thereby need no step."""
-
-    parent: dict[int, int]
-    renamed: set[int]
-
-    def of(self, i: int) -> int:
-        while i in self.parent:
-            i = self.parent[i]
-        return i
-
-
-def _roots(plan: Plan, lowered: Sequence[Lowering | None]) -> _Roots:
-    """Let nodes that rename elements share their input's memory, if it is in the arena."""
-    native = {
-        r.index
-        for lowering in lowered
-        if lowering is not None
-        for step in lowering.steps
-        for r in step.arguments
-        if isinstance(r, Ref) and r.kind == "tensor"
-    }
-    roots = _Roots({}, set())
-    for step in plan.steps:
-        node = step.call.node
-        if node.custom or node.op not in VIEWS or not step.static:
-            continue
-        source, target = node.inputs[0], node.outputs[0]
-        touched = source in native or target in native or roots.of(source) in native
-        if touched and source not in plan.values and target not in plan.graph.outputs:
-            roots.parent[target] = source
-            roots.renamed.add(step.number)
-    return roots
+    return lowering if lower is not None and lower(lowering) else None
 
 
 def _lay_out(
-    plan: Plan, lowered: Sequence[Lowering | None], roots: _Roots
-) -> tuple[dict[int, np.ndarray], np.ndarray, list[list[int]]]:
-    """(view of each arena tensor, the arena, offsets of each node's scratch)."""
+    plan: Plan, pairs: Pairs, where: Layout
+) -> tuple[np.ndarray, dict[int, int], list[list[int]]]:
+    """(the arena, offsets of the tensors in it, offsets of each work's scratch), in bytes."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
 
     def touch(i: int, position: int) -> None:
-        i = roots.of(i)
+        i = where.root(i)
         first[i] = min(first.get(i, position), position)
         last[i] = max(last.get(i, position), position)
 
+    used: list[int] = []
     wanted: set[int] = set()
-    for position, (step, lowering) in enumerate(zip(plan.steps, lowered, strict=True)):
-        for i in [*step.inputs, *step.outputs]:
+    for position, (work, lowering) in enumerate(pairs):
+        for i in [*work.inputs, *work.outputs]:
             if i != ABSENT and i not in plan.values:
                 touch(i, position)
+                used.append(i)
                 if lowering is not None:
-                    wanted.add(roots.of(i))
+                    wanted.add(where.root(i))
     for i in plan.graph.inputs:
-        if i != ABSENT and roots.of(i) in first:
+        if i != ABSENT and where.root(i) in first:
             touch(i, -1)
+            touch(i, len(pairs))
     for i in plan.graph.outputs:
-        if roots.of(i) in first:
-            touch(i, len(plan.steps))
+        if where.root(i) in first:
+            touch(i, len(pairs))
     tensors = sorted(wanted)
     lives = [Life(_spec(plan, i).nbytes, first[i], last[i]) for i in tensors]
     counts = []
-    for position, lowering in enumerate(lowered):
+    for position, (_, lowering) in enumerate(pairs):
         sizes = lowering.scratch_bytes if lowering else []
         counts.append(len(sizes))
         lives += [Life(n, position, position) for n in sizes]
-    offsets, size = place(lives)
-    arena = _bytes(size)
-    views = {}
-    for i, offset in zip(tensors, offsets, strict=False):
-        views[i] = _view(arena, offset, _spec(plan, i))
-    for target in roots.parent:
-        root = roots.of(target)
-        if root in views:
-            views[target] = views[root].reshape(_spec(plan, target).shape)
-    rest = iter(offsets[len(tensors) :])
-    return views, arena, [[next(rest) for _ in range(n)] for n in counts]
+    places, size = place(lives)
+    roots = dict(zip(tensors, places, strict=False))
+    offsets = {}
+    for i in {*used, *tensors}:
+        if where.root(i) in roots:
+            itemsize = _spec(plan, i).dtype.numpy.itemsize
+            offsets[i] = roots[where.root(i)] + itemsize * where.offset(i)
+    rest = iter(places[len(tensors) :])
+    return _bytes(size), offsets, [[next(rest) for _ in range(n)] for n in counts]
 
 
 def _spec(plan: Plan, i: int) -> Spec:
     spec = plan.specs[i]
     assert spec is not None
     return spec
-
-
-def _view(arena: np.ndarray, offset: int, spec: Spec) -> np.ndarray:
-    part = arena[offset : offset + spec.nbytes]
-    return part.view(spec.dtype.numpy).reshape(spec.shape or ())
 
 
 def _bytes(size: int) -> np.ndarray:

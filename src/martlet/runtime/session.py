@@ -208,6 +208,11 @@ class Session:
             self._native.popitem(last=False)
         return native
 
+    def one_call(self, plan: Plan) -> NativePlan | None:
+        """The same where a run of the plan is one native call, and nothing else runs its steps."""
+        native = self.native(plan) if len(self.model.graphs) == 1 else None
+        return native if native is not None and native.is_one_call else None
+
     def start_clock(self) -> None:
         """Begin a run that the time limit bounds."""
         self._live = 0

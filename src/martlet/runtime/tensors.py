@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import operator
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from martlet.graph import ABSENT, Graph, Tensor, fits
 from martlet.ops.operator import Shape, Spec
 from martlet.plan.planner import Plan
 from martlet.runtime.details import shape_signature
+from martlet.runtime.native import NativePlan
 from martlet.runtime.session import Session
 from martlet.runtime.values import exact_value
 
@@ -29,9 +31,13 @@ log = logging.getLogger("martlet")
 
 
 class Buffer(np.ndarray):
-    """An array that owns its bytes. As a type of its own it ends the chain of `base`s of views:
+    """An array that stays where it is. As a type of its own it ends the chain of `base`s of views:
     NumPy lets a view of a view refer to the oldest array *of the same type*, so that the plain
     array made from a Buffer lives as long as any slice of it, and can be watched."""
+
+
+class Inside(np.ndarray):
+    """Part of an arena. As what a Buffer is a view of, it ends the chain as well."""
 
 
 def _buffer(shape: Shape, dtype: DType, where: str) -> Buffer:
@@ -41,6 +47,11 @@ def _buffer(shape: Shape, dtype: DType, where: str) -> Buffer:
     except MemoryError as error:
         raise LimitError("out of memory", where=where, found=f"shape {list(shape)}") from error
     return buffer
+
+
+def _lies_elsewhere(array: np.ndarray, place: np.ndarray | None) -> bool:
+    """Whether an array is not the one at its place, if there is such a place."""
+    return place is not None and array.ctypes.data != place.ctypes.data
 
 
 class GraphTensors:
@@ -55,6 +66,14 @@ class GraphTensors:
         self._resized: dict[int, Shape] = {}
         self._buffers: dict[int, Buffer] = {}
         self._views: list[weakref.ref[np.ndarray]] = []
+        self._native: NativePlan | None = None
+        """The plan, where a run is one native call on buffers that lie in its arena."""
+        self.run_at_once: Callable[[], None] | None = None
+        """What `run` does, where nothing is left to check or to copy."""
+        self.inputs_at_once: dict[int, np.ndarray] = {}
+        """The inputs into which an array of their type and shape may be copied as it is."""
+        self.outputs_at_once: dict[int, np.ndarray] = {}
+        """The outputs that may be copied as they are."""
 
     @property
     def planned(self) -> Plan | None:
@@ -111,6 +130,7 @@ class GraphTensors:
         self._buffers.pop(i, None)
         self._resized[i] = wanted
         self.ready = False
+        self.run_at_once, self.inputs_at_once, self.outputs_at_once = None, {}, {}
 
     def _wanted_shape(self, i: int, shape: Any) -> Shape:
         try:
@@ -165,6 +185,7 @@ class GraphTensors:
         outputs = sum(spec.nbytes for i in self.graph.outputs if (spec := plan.specs[i]))
         self.session.reserve(plan.peak_bytes + outputs, self._where)
         self._plan = plan
+        self._native = self.session.one_call(plan)
         self._resized.clear()
         for i in {*self.graph.inputs, *self.graph.outputs} - {ABSENT}:
             spec = plan.specs[i]
@@ -173,11 +194,23 @@ class GraphTensors:
                 if i in plan.values:
                     np.copyto(room, plan.values[i])
         self.session.reset_variables(self.index)
+        if self._native is not None and self.session.time_limit is None:
+            self.run_at_once = self._native.run_alone
+            self.inputs_at_once = self._plain(self.graph.inputs)
+            self.outputs_at_once = self._plain(self.graph.outputs)
         self.ready = True
         log.debug(
             "%s: planned %d steps, %s bytes at most", self._where, len(plan.steps), plan.peak_bytes
         )
         return True
+
+    def _plain(self, tensors: list[int]) -> dict[int, np.ndarray]:
+        """Those buffers of float32 that have dimensions."""
+        return {
+            i: self._buffers[i].view(np.ndarray)
+            for i in tensors
+            if self.graph.tensors[i].dtype is DType.FLOAT32 and self._buffers[i].ndim
+        }
 
     def run(self) -> None:
         """Run the graph on the present inputs."""
@@ -187,6 +220,9 @@ class GraphTensors:
                 where=self._where,
                 hint="Call allocate_tensors() first, and again after resize_tensor_input().",
             )
+        if self.run_at_once is not None:
+            self.run_at_once()
+            return
         self.session.start_clock()
         inputs = [self._input(i) for i in self.graph.inputs]
         results = self.session.run(self._plan, inputs)
@@ -204,10 +240,18 @@ class GraphTensors:
 
     def _room(self, i: int, shape: Shape) -> Buffer:
         """The array that holds tensor i, of this shape; what it held stays if it had the shape."""
-        if i not in self._buffers or self._buffers[i].shape != shape:
+        known = self._buffers.get(i)
+        inside = None if self._native is None else self._native.views[i]
+        if known is None or known.shape != shape or _lies_elsewhere(known, inside):
             tensor = self.graph.tensors[i]
-            self._buffers[i] = _buffer(shape, tensor.dtype, self._where)
-            if tensor.is_constant and i in self.graph.inputs and shape == tensor.shape:
+            if inside is None:
+                self._buffers[i] = _buffer(shape, tensor.dtype, self._where)
+            else:
+                self._buffers[i] = inside.view(Inside).view(Buffer)
+                self._buffers[i].fill(0)
+            if known is not None and known.shape == shape:
+                np.copyto(self._buffers[i], known)
+            elif tensor.is_constant and i in self.graph.inputs and shape == tensor.shape:
                 np.copyto(self._buffers[i], decode(tensor, self._where))
         return self._buffers[i]
 
@@ -280,7 +324,7 @@ class GraphTensors:
 
     def views_held(self) -> bool:
         """Whether a view that `view` gave is still alive."""
-        return any(r() is not None for r in self._views)
+        return bool(self._views) and any(r() is not None for r in self._views)
 
     def _held(self, i: int, problem: str) -> np.ndarray:
         if self._is_state(i) and self._plan is not None:

@@ -37,8 +37,12 @@ class Pool:
 
     def run(self, steps: np.ndarray, first: int, count: int) -> None:
         """Run `count` of the steps (rows of SLOTS int64) from `first` on, to their end."""
+        self.run_at(steps.ctypes.data + first * SLOTS * 8, count)
+
+    def run_at(self, address: int, count: int) -> None:
+        """The same for steps that begin at an address."""
         with self._lock:
-            self._block[STEPS] = steps.ctypes.data + first * SLOTS * 8
+            self._block[STEPS] = address
             self._block[COUNT] = count
             if self.threads == 1:
                 self.image.run_alone(self._address)

@@ -19,10 +19,11 @@ Two things make a node's work larger than its operator, for families that say th
 - `pitched=True`: a tensor may lie among others, as a part of the output of a CONCATENATION that is
   never copied. Its rows (along the last dimension) are then further apart than they are long:
   `l.pitch(i)` and `l.output_pitch(length)` say how far.
-- `absorbs=("PAD", "ADD", "ACTIVATION")`: neighbours that become part of the node. `l.image_shape()`
-  and `l.image_axes(taps)` know of a PAD before it, `l.residual()` and `l.residual_pitch()` of an
-  ADD behind it, `l.activation()` of the activation of whatever came last; `l.input(0)` and
-  `l.output()` are the tensors at the ends.
+- `absorbs=("PAD", "ADD", "SHIFT", "ACTIVATION")`: neighbours that become part of the node
+  (`plan/fusion.py`). `l.image_shape()` and `l.image_axes(taps)` know of a PAD before it,
+  `l.residual()` and `l.residual_pitch()` of an ADD behind it, `l.fused.shift` of an ADD of a
+  constant, `l.activation()` of the activation of whatever came last; `l.input(0)` and `l.output()`
+  are the tensors at the ends.
 """
 
 from __future__ import annotations
@@ -69,13 +70,14 @@ class Fused:
     """What a node does besides its own: the work of neighbours that have no step themselves.
 
     image: the tensor that a PAD before it reads, `padding` its (before, after) of height and of
-    width. residual: the tensor that an ADD behind it adds. output: what the last of them writes.
-    activation: the name of the activation that the last of them has.
+    width. residual: the tensor that an ADD behind it adds; shift: the constant. output: what the
+    last of them writes. activation: the name of the activation that the last of them has.
     """
 
     image: int | None = None
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     residual: int | None = None
+    shift: np.ndarray | None = None
     output: int | None = None
     activation: str | None = None
 
@@ -86,6 +88,7 @@ class Lowering:
 
     threads: how many will share each step. lanes: float32 in a vector of the image's target.
     pitches: elements from one row to the next, of the tensors that lie among others.
+    in_place: inputs of a CONCATENATION that were written where they belong.
     """
 
     call: Call
@@ -93,6 +96,7 @@ class Lowering:
     threads: int
     fused: Fused = Fused()
     pitches: Mapping[int, int] = field(default_factory=dict)
+    in_place: frozenset[int] = frozenset()
     steps: list[NativeStep] = field(default_factory=list)
     constants: list[np.ndarray] = field(default_factory=list)
     scratch_bytes: list[int] = field(default_factory=list)

@@ -72,13 +72,8 @@ def activated(lowering: Lowering) -> bool:
 @lowers("MUL", pitched=True, absorbs=("SHIFT", "ACTIVATION"))
 def multiply(lowering: Lowering) -> bool:
     """A product; with a SHIFT, the ADD of a constant behind it, too."""
-    shift = _shift(lowering)
+    shift = lowering.fused.shift
     return activated(lowering) if shift is None else _scale_shift(lowering, shift)
-
-
-def _shift(lowering: Lowering) -> np.ndarray | None:
-    value = getattr(lowering, "shift_value", None)
-    return None if value is None else value()
 
 
 def _scale_shift(lowering: Lowering, shift: np.ndarray) -> bool:

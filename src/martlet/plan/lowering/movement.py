@@ -174,9 +174,9 @@ def _join(lowering: Lowering, pieces: list[Block], axis: int) -> bool:
     ends = np.cumsum([piece.array.shape[axis] for piece in pieces]).tolist()
     shape[axis] = ends[-1]
     whole = _output(lowering, tuple(shape))
-    placed: frozenset[int] = getattr(lowering, "in_place", frozenset())
     return all(
-        i in placed or copy(lowering, piece, whole.of(whole.array[(*before, slice(start, end))]))
+        i in lowering.in_place
+        or copy(lowering, piece, whole.of(whole.array[(*before, slice(start, end))]))
         for i, (piece, start, end) in enumerate(zip(pieces, [0, *ends], ends, strict=False))
     )
 
