@@ -12,13 +12,15 @@ from build import const, one_node
 from lowered_node import compute, is_lowered, lower
 from martlet.kernels.elementwise import UNARY, kernels
 from martlet.kernels.targets import Target
-from martlet.plan.lowering.elementwise import ACTIVATED, BINARY, CLAMPS, PLAIN
+from martlet.plan.lowering.elementwise import CLAMPS, PLAIN
 from martlet.plan.lowering.strides import row_arguments
 from native import guarded, run_kernel, targets
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 
 ROOTS = ("SQRT", "RSQRT", "LOG")
+ACTIVATED = ("ADD", "SUB", "MUL", "DIV")
+BINARY = (*ACTIVATED, "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD", "POW")
 OPTIONS = {
     "LEAKY_RELU": [{"alpha": 0.2}],
     "GELU": [{"approximate": True}, {"approximate": False}],
@@ -135,7 +137,9 @@ def test_operands_broadcast(
         shape = np.broadcast_shapes(shape, other)
         pairs = [(shape, other)]
     for a, b in pairs:
-        check(target, op, [floats(*a), floats(*b)])
+        # Whether a single exponent is whole decides what POW means.
+        if op != "POW" or math.prod(b) != 1 or a == b:
+            check(target, op, [floats(*a), floats(*b)])
         check(target, op, [floats(*a), const(floats(*b))])
 
 
@@ -164,6 +168,58 @@ def test_without_an_activation_sums_stay_finite_as_in_numpy(target: Target) -> N
     largest = np.finfo(np.float32).max
     (found,), _ = compute(target, "ADD", [np.full(3, largest), np.full(3, largest)])
     assert (found == largest).all()
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"])
+@pytest.mark.parametrize(("shape", "other"), SHAPES)
+def test_integers_wrap(
+    op: str, shape: tuple[int, ...], other: tuple[int, ...], dtype: Any, target: Target
+) -> None:
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    rng = np.random.default_rng(5)
+    inputs = [rng.integers(least, most, s, dtype) for s in (shape, other)]
+    (found,), (expected,) = compute(target, op, inputs)
+    np.testing.assert_array_equal(found, expected)
+    activated = {"fused_activation_function": "RELU"}
+    assert op not in ACTIVATED or not is_lowered(op, inputs, activated)
+
+
+SPECIAL = np.array(
+    [0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 1e-45, 1e-30, 1e30, -1e30, 16777216, -16777217,
+     2147483648, np.inf, -np.inf, np.nan], np.float32
+)  # fmt: skip
+
+
+@each
+@pytest.mark.parametrize("op", ["POW", "FLOOR_MOD", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"])
+def test_special_numbers_meet_each_other(op: str, target: Target) -> None:
+    check(target, op, [SPECIAL[:, None], SPECIAL[None]])
+
+
+@each
+def test_floor_division(target: Target) -> None:
+    divisors = SPECIAL[(SPECIAL != 0)]
+    check(target, "FLOOR_DIV", [SPECIAL[:, None], const(divisors[None])])
+    check(target, "FLOOR_DIV", [floats(5, 33), const(np.float32([0.3]))])
+    assert not is_lowered("FLOOR_DIV", [SPECIAL, const(SPECIAL)])
+    assert not is_lowered("FLOOR_DIV", [SPECIAL, SPECIAL])
+
+
+@each
+def test_powers_of_whole_exponents_stay_finite(target: Target) -> None:
+    x = np.array([3e30, -3e30, 2.5, -1e-30], np.float32)
+    for exponent in (1, 2, 3, 0.5, -1):
+        check(target, "POW", [np.abs(x), const(np.float32(exponent))])
+
+
+@each
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_sums_of_many(count: int, target: Target) -> None:
+    check(target, "ADD_N", [floats(3, 7 + i)[:, :7] for i in range(count)])
+    integers = [np.arange(21, dtype=np.int32) + i for i in range(count)]
+    check(target, "ADD_N", integers)
 
 
 def test_short_constant_rows_are_repeated() -> None:

@@ -129,3 +129,34 @@ def test_errors_stay_below_the_stated_bound_up_to_a_limit(name: str, target: Tar
     normal = np.abs(expected) >= 2.0**-126
     ulp = np.spacing(np.abs(expected[normal]).astype(np.float32))
     assert (np.abs(computed(name, target, x) - expected)[normal] / ulp).max() <= 2
+
+
+POWER = Kernel(
+    "test_power",
+    lambda k, x, y, z, first, last: [
+        k.store(z, i, vector_math.power(k, k.load(x, i, mask), k.load(y, i, mask)), mask)
+        for i, mask in k.vectors(first, last)
+    ],
+    arguments("x: *float", "y: *float", "z: *float"),
+)
+
+
+@on_targets
+def test_powers_are_right_to_one_ulp_denormal_ones_too(target: Target) -> None:
+    bases = samples()[::7]
+    bases = np.abs(bases[np.isfinite(bases)])
+    rng = np.random.default_rng(3)
+    for exponents in (
+        rng.uniform(-3, 3, bases.size).astype(np.float32),
+        rng.uniform(-100, 100, bases.size).astype(np.float32),
+        np.full(bases.size, 0.5, np.float32),
+    ):
+        found = np.empty_like(bases)
+        run_kernel(POWER, target, bases, exponents, found, units=bases.size)
+        with np.errstate(all="ignore"):
+            expected = np.power(bases.astype(np.longdouble), exponents.astype(np.longdouble))
+            rounded = expected.astype(np.float32)
+            finite = np.isfinite(rounded)
+            ulp = np.spacing(rounded[finite])
+        assert (np.abs(found[finite] - expected[finite]) <= ulp).all()
+        np.testing.assert_array_equal(found[~finite], rounded[~finite])

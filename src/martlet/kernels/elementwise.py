@@ -17,13 +17,14 @@ Clamps keep what is not a number.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import Builder, Value, arguments
-from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, sin, tanh
+from martlet.kernels.language import F32, F64, I8, Builder, Value, arguments
+from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, power, sin, tanh
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
@@ -73,6 +74,25 @@ UNARY: dict[str, Expression] = {
 }
 
 
+def floor_divide(k: Builder, a: Value, b: Value) -> Value:
+    """floor(a / b), the quotient in float64."""
+    return k.floor(a.to(F64) / b.to(F64)).to(F32)
+
+
+def floor_modulo(k: Builder, a: Value, b: Value) -> Value:
+    """a - b floor(a / b).
+
+    Every step in float64 is exact and leaves 2^-52 of a quotient, which is below 2^278.
+    """
+    rest, by = a.to(F64), b.to(F64)
+    for _ in range(6):
+        n = k.truncate(rest / by)
+        rest = k.select(n.equals(0.0), rest, k.fma(-n, by, rest))
+    y = rest.to(F32)
+    other_side = y.differs(0.0) & ((y < 0) ^ (b < 0))
+    return k.select(other_side, y + b, y)
+
+
 def _clamped(f: Expression) -> Expression:
     """With a fused activation, which is an interval; without one, that of the finite numbers."""
 
@@ -91,7 +111,34 @@ BINARY: dict[str, Expression] = {
     "minimum": lambda k, a, b: k.minimum(a, b),
     "squared_difference": lambda k, a, b: (a - b) * (a - b),
     "prelu": lambda k, x, slope: k.select(x >= 0, x, x * slope),
+    "floor_div": floor_divide,
+    "floor_mod": floor_modulo,
+    "pow": _clamped(power),
 }
+INTEGER_BINARY: dict[str, Expression] = {
+    "add": lambda k, a, b: a + b,
+    "sub": lambda k, a, b: a - b,
+    "mul": lambda k, a, b: a * b,
+    "maximum": lambda k, a, b: k.maximum(a, b),
+    "minimum": lambda k, a, b: k.minimum(a, b),
+}
+COMPARISON: dict[str, Expression] = {
+    "equal": lambda k, a, b: a.equals(b).to(I8),
+    "not_equal": lambda k, a, b: a.differs(b).to(I8),
+    "less": lambda k, a, b: (a < b).to(I8),
+    "less_equal": lambda k, a, b: (a <= b).to(I8),
+    "greater": lambda k, a, b: (a > b).to(I8),
+    "greater_equal": lambda k, a, b: (a >= b).to(I8),
+}
+LOGICAL: dict[str, Expression] = {
+    "logical_and": lambda k, a, b: a & b,
+    "logical_or": lambda k, a, b: a | b,
+    "equal_bool": lambda k, a, b: a.equals(b).to(I8),
+    "not_equal_bool": lambda k, a, b: a ^ b,
+}
+"""Of bytes that are 0 or 1."""
+SHORT = {"float": "f32", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
+"""Element types in names of kernels."""
 
 
 def scale_shift(k: Builder, x: Value, a: Value, b: Value, low: Value, high: Value) -> Value:
@@ -99,6 +146,12 @@ def scale_shift(k: Builder, x: Value, a: Value, b: Value, low: Value, high: Valu
     return clamp(k, k.fma(x, a, b), low, high)
 
 
+def choose(k: Builder, condition: Value, a: Value, b: Value) -> Value:
+    """a where the condition, a byte, is not 0."""
+    return k.select(condition.differs(0), a, b)
+
+
+CHOICES = tuple("".join(form) for form in itertools.product("vs", repeat=3))[:-1]
 FORMS = ("vv", "vs", "sv")
 
 
@@ -138,5 +191,20 @@ def kernels(target: Target) -> list[Kernel]:
     found = [_rowwise(f"{name}_f32", f, ["float"], "v") for name, f in UNARY.items()]
     for name, f in BINARY.items():
         found += [_rowwise(f"{name}_f32_{form}", f, ["float"] * 2, form) for form in FORMS]
+    for element in ("i32", "i64"):
+        for name, f in INTEGER_BINARY.items():
+            found += [
+                _rowwise(f"{name}_{element}_{o}", f, [element] * 2, o, element) for o in FORMS
+            ]
+    for element in ("float", "i32", "i64"):
+        for name, f in COMPARISON.items():
+            full = f"{name}_{SHORT[element]}"
+            found += [_rowwise(f"{full}_{o}", f, [element] * 2, o, "i8") for o in FORMS]
+    for name, f in LOGICAL.items():
+        found += [_rowwise(f"{name}_{o}", f, ["i8"] * 2, o, "i8") for o in FORMS]
+    found.append(_rowwise("logical_not", lambda k, a: a ^ 1, ["i8"], "v", "i8"))
+    for element in ("i8", "i32", "i64"):
+        operands = ["i8", element, element]
+        found += [_rowwise(f"select_{element}_{o}", choose, operands, o, element) for o in CHOICES]
     found.append(_rowwise("scale_shift_f32", scale_shift, ["float"] * 3, "vvv"))
     return found

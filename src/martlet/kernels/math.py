@@ -14,6 +14,7 @@ Error bounds, against the exact value, measured over all exponents:
     erf        5 ulp
     sin, cos   2 ulp for |x| < 10^15; beyond, something from -1 to 1
     exp_minus_one   2 ulp for x < 88
+    power      1 ulp, in all cases that C's pow defines; denormal results, too
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from martlet.kernels.language import F32, F64, I32, Builder, Value
+from martlet.kernels.language import F32, F64, I32, I64, Builder, Value
 
 LOG2_E = 1 / math.log(2)
 # ln 2 in two parts: the first has so few bits that whole multiples of it are exact.
@@ -30,6 +31,7 @@ LN2_HIGH, LN2_LOW = 0.693145751953125, math.log(2) - 0.693145751953125
 ROUNDING = 1.5 * 2**23
 EXP_LARGEST, EXP_LEAST = 88.72283, -87.33654  # beyond: infinite, below the normal numbers
 MANTISSA_BITS, ONE_BITS, SQRT_HALF_BITS = 23, 0x3F800000, 0x3F3504F3
+SQRT_HALF_BITS_WIDE = 0x3FE6A09E667F3BCD  # in float64
 
 # (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, within 3.2e-9 of e^r
 EXP = (0.5, 0.16666518, 0.041666206, 0.008368953, 0.0013950602)
@@ -45,6 +47,11 @@ ERF_UNDER = (1.0, 0.50241065, 0.1142576, 0.014997453, 0.0011652141, 3.8004033e-0
 SIN = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(5))
 COS = tuple((-1) ** n / math.factorial(2 * n) for n in range(6))
 HALF_PI_HIGH, HALF_PI_LOW = math.pi / 2, 6.123233995736766e-17  # together in 106 bits
+# 2 artanh(s) / (s ln 2) as powers of s^2, |s| <= 3 - 2 sqrt(2), within 4e-14; 2^r for |r| <= 1/2,
+# within 2e-11
+LOG2_QUOTIENT = tuple(2 * LOG2_E / (2 * n + 1) for n in range(8))
+EXP2 = tuple(math.log(2) ** n / math.factorial(n) for n in range(10))
+POWER_LARGEST = 300.0  # binary exponents beyond are 0 or infinite in float32
 ERF_ONE = 3.92  # from here on erf is 1 in float32
 
 
@@ -106,6 +113,42 @@ def log(k: Builder, x: Value) -> Value:
     y = k.select(x < math.inf, y, x + x)
     y = k.select(x > 0, y, -math.inf)
     return k.select((x < 0) | x.differs(x), k.as_value(math.nan, x.type), y)
+
+
+def power(k: Builder, x: Value, y: Value) -> Value:
+    """|x|^y = 2^(y log2 |x|) in float64, with the sign of an odd power."""
+    log2 = _log2_wide(k, k.absolute(x))
+    # |x| = 1 has the power 1 even where y is infinite.
+    exponent = k.select(log2.equals(0.0), log2, log2 * y.to(F64))
+    size = k.select(y.equals(0.0), 1.0, _exp2_wide(k, exponent))
+    whole = k.floor(y).equals(y)
+    odd = whole & (k.floor(y * 0.5) * 2).differs(y)
+    signed = k.select(odd, copy_sign(k, size, x), size)
+    imaginary = (x < 0) & (x > -math.inf) & (whole ^ 1)
+    return k.select(imaginary, k.as_value(math.nan, x.type), signed)
+
+
+def _log2_wide(k: Builder, x: Value) -> Value:
+    """log2 of numbers that are not negative, in float64: n + log2 m, m as in `log`."""
+    wide = x.to(F64)
+    bits = wide.bits_as(I64)
+    above = bits - SQRT_HALF_BITS_WIDE
+    n = (above >> 52).to(I32).to(F64)
+    m = ((above & ((1 << 52) - 1)) + SQRT_HALF_BITS_WIDE).bits_as(F64)
+    s = (m - 1) / (m + 1)
+    y = k.fma(s, polynomial(k, s * s, LOG2_QUOTIENT), n)
+    y = k.select(wide < math.inf, y, wide)  # infinite, or not a number
+    return k.select(wide.equals(0.0), -math.inf, y)
+
+
+def _exp2_wide(k: Builder, x: Value) -> Value:
+    """2^x in float32, of float64."""
+    inside = k.maximum(k.as_value(-POWER_LARGEST, x.type), x)
+    inside = k.minimum(k.as_value(POWER_LARGEST, x.type), inside)
+    n = k.round_to_even(inside)
+    grown = polynomial(k, inside - n, EXP2)
+    scale = ((n.to(I32).to(I64) + 1023) << 52).bits_as(F64)
+    return k.select(x.differs(x), x, grown * scale).to(F32)
 
 
 def erf(k: Builder, x: Value) -> Value:

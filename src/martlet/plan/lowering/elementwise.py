@@ -1,14 +1,19 @@
-"""Elementwise operators in float32: which expression of `martlet.kernels.elementwise` each is."""
+"""Elementwise operators: which expression of `martlet.kernels.elementwise` each is.
+
+float32, and int32 and int64 where the same expression serves.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from martlet.dtypes import DType
+from martlet.kernels.elementwise import INTEGER_BINARY
 from martlet.plan.lowering import Lowering, lowers
-from martlet.plan.lowering.dense import clamp_of
+from martlet.plan.lowering.dense import LARGEST, clamp_of
 from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
 from martlet.plan.lowering.strides import Ints
 
@@ -22,10 +27,7 @@ PLAIN = (
     "LOGISTIC", "TANH", "ELU", "HARD_SWISH", "ABS", "NEG", "SQUARE", "SQRT", "RSQRT", "EXP", "LOG",
     "SIN", "COS", "FLOOR", "CEIL", "ROUND", "SIGN",
 )  # fmt: skip
-ACTIVATED = ("ADD", "SUB", "MUL", "DIV")
-"""These have a fused activation."""
-UNACTIVATED = ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")
-BINARY = (*ACTIVATED, *UNACTIVATED)
+SUFFIXES = {DType.FLOAT32: "f32", DType.INT32: "i32", DType.INT64: "i64"}
 
 
 def _unary(lowering: Lowering, kernel: str, *numbers: float) -> bool:
@@ -54,19 +56,56 @@ def gelu(lowering: Lowering) -> bool:
     return _unary(lowering, "gelu_tanh" if lowering.call.option("approximate") else "gelu")
 
 
-@lowers(*UNACTIVATED, pitched=True)
+@lowers("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD", pitched=True)
 def unactivated(lowering: Lowering) -> bool:
-    if lowering.call.dtype(0) is not DType.FLOAT32:
-        return False
-    return rowwise(lowering, f"{lowering.call.op.lower()}_f32", [0, 1])
+    op = lowering.call.op
+    return _pair(lowering, [DType.FLOAT32], op.lower()) or _integers(lowering)
+
+
+@lowers("POW", pitched=True)
+def power(lowering: Lowering) -> bool:
+    """Where all have one whole exponent of 2 or more, the powers are kept finite."""
+    call = lowering.call
+    exponent, interval = call.value(1), (-math.inf, math.inf)
+    if lowering.size(1) == 1 and call.shape(0) != call.shape(1):
+        if exponent is None:
+            return False
+        value = float(exponent.ravel()[0])
+        if 1.5 < value < 1 << 31 and abs(value - round(value)) < 1e-5:
+            interval = (-LARGEST, LARGEST)
+    return _pair(lowering, [DType.FLOAT32], "pow", *interval)
+
+
+@lowers("FLOOR_DIV", pitched=True)
+def floor_divide(lowering: Lowering) -> bool:
+    """By a constant: a divisor of zero is an error."""
+    divisor = lowering.call.value(1)
+    known = divisor is not None and bool(divisor.all())
+    return known and _pair(lowering, [DType.FLOAT32], "floor_div")
 
 
 @lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",))
 def activated(lowering: Lowering) -> bool:
     interval = clamp_of(lowering)
-    if lowering.call.dtype(0) is not DType.FLOAT32 or interval is None:
+    if interval is None:
         return False
-    return rowwise(lowering, f"{lowering.call.op.lower()}_f32", [0, 1], *interval)
+    if lowering.call.dtype(0) is DType.FLOAT32:
+        return _pair(lowering, [DType.FLOAT32], lowering.call.op.lower(), *interval)
+    return lowering.activation() == "NONE" and _integers(lowering)
+
+
+def _integers(lowering: Lowering) -> bool:
+    """int32 and int64, which wrap."""
+    name = lowering.call.op.lower()
+    return name in INTEGER_BINARY and _pair(lowering, [DType.INT32, DType.INT64], name)
+
+
+def _pair(lowering: Lowering, types: Sequence[DType], name: str, *numbers: float) -> bool:
+    """A kernel of two operands, if they have one of these types."""
+    dtype = lowering.call.dtype(0)
+    if dtype not in types or lowering.call.dtype(1) is not dtype:
+        return False
+    return rowwise(lowering, f"{name}_{SUFFIXES[dtype]}", [0, 1], *numbers)
 
 
 @lowers("MUL", pitched=True, absorbs=("SHIFT", "ACTIVATION"))
@@ -101,3 +140,21 @@ def _per_channel(constant: np.ndarray, whole: Ints) -> np.ndarray | None:
     if not along_last or math.prod(constant.shape[:-1]) != 1:
         return None
     return np.ascontiguousarray(np.broadcast_to(constant.ravel(), (channels,)))
+
+
+# Sums of many ---------------------------------------------------------------------------------
+
+
+@lowers("ADD_N", pitched=True)
+def add_n(lowering: Lowering) -> bool:
+    """The first two, then one more after the other, in the place of the sum."""
+    dtype, whole = lowering.call.dtype(0), lowering.call.shape(0)
+    interval = (-math.inf, math.inf) if dtype is DType.FLOAT32 else ()
+    target = result(lowering, whole)
+    total = operand(lowering, 0, whole)
+    for i in range(1, lowering.call.inputs):
+        operands = [total, operand(lowering, i, whole)]
+        if not walk(lowering, f"add_{SUFFIXES[dtype]}", operands, target, whole, *interval):
+            return False
+        total = target
+    return True

@@ -1,0 +1,97 @@
+"""Comparisons, logical operators and choices on kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from build import const
+from lowered_node import compute, is_lowered
+from martlet.dtypes import DType
+from martlet.kernels.elementwise import COMPARISON
+from martlet.kernels.targets import Target
+from native import targets
+
+each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+shapes = pytest.mark.parametrize(
+    ("shape", "other"),
+    [
+        ((5,), (5,)),
+        ((2, 3, 4, 17), (17,)),
+        ((2, 3, 4, 17), ()),
+        ((2, 3, 4, 5), (1, 3, 1, 5)),
+        ((4, 1, 5, 1), (1, 3, 1, 6)),
+        ((1, 8, 9, 3), (3,)),
+        ((), ()),
+        ((2, 0), (2, 1)),
+    ],
+)
+BOOL = [DType.BOOL]
+
+
+def few(dtype: Any, *shape: int) -> np.ndarray:
+    """Numbers of which many are equal."""
+    return np.random.default_rng(len(shape)).integers(-2, 3, shape).astype(dtype)
+
+
+def same(target: Target, op: str, inputs: list[Any], outputs: list[DType]) -> None:
+    for split in (None, 5):
+        (found,), (expected,) = compute(target, op, inputs, split=split, outputs=outputs)
+        np.testing.assert_array_equal(found, expected)
+
+
+@each
+@shapes
+@pytest.mark.parametrize("op", COMPARISON)
+def test_comparisons(
+    op: str, shape: tuple[int, ...], other: tuple[int, ...], target: Target
+) -> None:
+    for dtype in (np.float32, np.int32, np.int64):
+        for a, b in ((shape, other), (other, shape)):
+            same(target, op.upper(), [few(dtype, *a), few(dtype, *b)], BOOL)
+            same(target, op.upper(), [few(dtype, *a), const(few(dtype, *b))], BOOL)
+
+
+@each
+@pytest.mark.parametrize("op", COMPARISON)
+def test_what_is_not_a_number_is_unequal(op: str, target: Target) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1], np.float32)
+    same(target, op.upper(), [x[:, None], x[None]], BOOL)
+
+
+@each
+@shapes
+@pytest.mark.parametrize("op", ["LOGICAL_AND", "LOGICAL_OR", "EQUAL", "NOT_EQUAL"])
+def test_booleans(op: str, shape: tuple[int, ...], other: tuple[int, ...], target: Target) -> None:
+    same(target, op, [few(np.bool_, *shape), few(np.int8, *other) > 0], BOOL)
+    same(target, "LOGICAL_NOT", [few(np.bool_, *shape)], BOOL)
+
+
+@each
+@shapes
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int64, np.bool_])
+def test_choices(
+    shape: tuple[int, ...], other: tuple[int, ...], dtype: Any, target: Target
+) -> None:
+    conditions = few(np.int8, *shape) > 0, few(np.int8, *other) > 0
+    for condition in conditions:
+        for a, b in ((shape, other), (other, shape), (other, other)):
+            inputs = [condition, few(dtype, *a), const(few(dtype, *b))]
+            same(target, "SELECT_V2", inputs, [DType.of(inputs[1])])
+
+
+@each
+def test_a_condition_chooses_rows(target: Target) -> None:
+    condition = np.array([True, False, True])
+    x, y = few(np.float32, 3, 4, 7), few(np.float32, 3, 4, 7) + 5
+    same(target, "SELECT", [condition, x, y], [DType.FLOAT32])
+    same(target, "SELECT", [np.array(False), x, y], [DType.FLOAT32])
+    same(target, "SELECT", [x > 0, x, y], [DType.FLOAT32])
+
+
+def test_strings_and_short_numbers_are_left_to_numpy() -> None:
+    x = np.array([1, 2], np.int16)
+    assert not is_lowered("LESS", [x, x], outputs=BOOL)
+    assert not is_lowered("SELECT_V2", [x > 1, x, x], outputs=[DType.INT16])
