@@ -11,7 +11,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,9 @@ from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
 from martlet.runtime.threads import Pool, aligned
+
+MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
+MOST_PACKERS = 4
 
 
 @dataclass
@@ -168,15 +173,19 @@ def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
     can = [work.step.static and lowering_of(work.step.call) is not None for work in found]
     where = layout(plan, found, can)
     pitches = where.pitches
-    pairs: Pairs = []
-    for work in found:
+
+    def lower(work: Work) -> Pairs:
         lowering = _lower(work, where, pitches, lanes, threads)
         if lowering is None and len(work.steps) > 1:
             # Together they cannot; each by itself may. Nobody else reads what they hand on.
-            pairs += [(p, _lower(p, where, pitches, lanes, threads)) for p in work.parts]
-        else:
-            pairs.append((work, lowering))
-    return pairs, where
+            return [pair for part in work.parts for pair in lower(part)]
+        return [(work, lowering)]
+
+    workers = min(MOST_PACKERS, len(os.sched_getaffinity(0)))
+    if sum(value.nbytes for value in plan.values.values()) < MUCH_TO_PACK or workers == 1:
+        return [pair for work in found for pair in lower(work)], where
+    with ThreadPoolExecutor(workers) as packers:  # NumPy copies without Python's lock
+        return [pair for pairs in packers.map(lower, found) for pair in pairs], where
 
 
 def _lower(
