@@ -31,12 +31,20 @@ Linux wakes a thread on the processor where it slept, even if that is the one of
 wakes it and goes on working, and may leave both there for many milliseconds where it knows of no
 cache that the processors share (as in most virtual machines). The thread that is about to wake
 workers therefore moves away from such a processor first.
+
+While kernels run, denormal numbers count as 0, as operands and as results. Many processors take
+a hundred times as long for them, and a decaying stream is full of them. The control word of
+floating-point arithmetic is the same then on every thread, whatever the caller's is, and the
+caller gets its own back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from martlet.kernels.kernel import EntryPoint
-from martlet.kernels.language import I64, Builder, Pointer, Value, arguments
+from martlet.kernels.language import I32, I64, PTR, Builder, Pointer, Value, arguments
 
 SLOTS = 24
 KERNEL, BLOCK, UNITS, GRAIN, NEXT, DONE = 0, 1, 2, 3, 8, 16
@@ -53,14 +61,36 @@ SYSTEM_CALLS = {
     "sched_setaffinity": {"x86_64": 203, "aarch64": 122},
 }
 PROCESSORS = 1024  # as many as a mask of the system has
+# Rounding to nearest, no traps, denormal operands and results are 0.
+CONTROL_WORD = {"x86_64": 0x9FC0, "aarch64": 1 << 24}
+
+
+@contextmanager
+def _without_denormals(k: Builder) -> Iterator[None]:
+    """Our own control word of floating-point arithmetic inside, the caller's behind it."""
+    ours = CONTROL_WORD[k.machine]
+    if k.machine == "x86_64":
+        words = k.local(I32, 2)
+        callers, inside = (Value(k, PTR, (words + i).name) for i in range(2))
+        k.store(words, 1, k.constant(ours, I32))
+        k.call_intrinsic("llvm.x86.sse.stmxcsr", callers)
+        k.call_intrinsic("llvm.x86.sse.ldmxcsr", inside)
+        yield
+        k.call_intrinsic("llvm.x86.sse.ldmxcsr", callers)
+    else:
+        word = k.intrinsic("llvm.aarch64.get.fpcr", I64)
+        k.call_intrinsic("llvm.aarch64.set.fpcr", k.constant(ours, I64))
+        yield
+        k.call_intrinsic("llvm.aarch64.set.fpcr", word)
 
 
 def run_alone(k: Builder, pool: Pointer) -> None:
     """All steps on the calling thread."""
     steps = k.pointer_at(pool, STEPS, I64)
-    for i in k.range(0, k.scalar(pool, COUNT)):
-        step = steps + i * SLOTS
-        _call(k, step, k.constant(0, I64), k.scalar(step, UNITS))
+    with _without_denormals(k):
+        for i in k.range(0, k.scalar(pool, COUNT)):
+            step = steps + i * SLOTS
+            _call(k, step, k.constant(0, I64), k.scalar(step, UNITS))
 
 
 def _call(k: Builder, step: Pointer, first: Value, last: Value) -> None:
@@ -168,7 +198,8 @@ def run_shared(k: Builder, pool: Pointer) -> None:
         k.store(step, DONE, k.constant(0, I64))
     k.atomic_add(pool + GENERATION, 1)
     _wake(k, pool)
-    _share(k, pool)
+    with _without_denormals(k):
+        _share(k, pool)
     k.atomic_add(pool + GENERATION, 1)
     with k.when(_read(k, pool + ACTIVE) > 0):
         _wait(k, pool, pool + ACTIVE, k.constant(0, I64))
@@ -189,7 +220,7 @@ def work(k: Builder, pool: Pointer) -> None:
         living.leave_if(k.atomic_load(pool + STOPPED).differs(0))
         k.atomic_add(pool + ACTIVE, 1)
         known.value = _read(k, pool + GENERATION)
-        with k.when((known.value & 1).equals(1)):
+        with k.when((known.value & 1).equals(1)), _without_denormals(k):
             _share(k, pool)
         k.atomic_add(pool + ACTIVE, -1)
 
