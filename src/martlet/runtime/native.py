@@ -5,7 +5,8 @@
 2. Every work is lowered to native steps if its family can.
 3. The tensors that native steps touch get a place in one arena; the others stay arrays of
    Python. Where a NumPy step reads an arena tensor it gets a view; what it computes for one is
-   copied there. Inputs of the graph keep their places for the whole run.
+   copied there. Inputs of the graph keep their places for the whole run. Variables stay where the
+   session keeps them: native steps and NumPy ones, of all plans, read and write them there.
 4. Consecutive native steps form one segment: one call, whatever their number.
 """
 
@@ -43,9 +44,12 @@ class Segment:
 
 
 class NativePlan:
-    """A plan laid out in memory, ready to run with `pool`."""
+    """A plan laid out in memory, ready to run with `pool`.
 
-    def __init__(self, plan: Plan, pool: Pool) -> None:
+    variable: the array of a variable tensor, always the same one.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool, variable: Callable[[int], np.ndarray]) -> None:
         self.plan = plan
         self.pool = pool
         image = pool.image
@@ -53,8 +57,11 @@ class NativePlan:
         pairs, self.layout = _lowered(plan, lanes, pool.threads)
         self._arena, self._offsets, scratch = _lay_out(plan, pairs, self.layout)
         self._pitches = self.layout.pitches
-        self.views = {i: self._view(i) for i in self._offsets}
-        self._variables = [i for i in self.views if plan.graph.tensors[i].is_variable]
+        self._variables = {i: variable(i) for i in _variables(plan, pairs)}
+        self.views = {i: self._view(i) for i in self._offsets} | self._variables
+        self._given = [i for i in self._offsets if plan.graph.tensors[i].is_variable]
+        """Variables that are inputs of the graph: the caller's arrays."""
+        self._memory = [self._arena, *self._variables.values()]
         self.arena_bytes = self._arena.nbytes
         self._constants: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []
@@ -83,12 +90,15 @@ class NativePlan:
 
     def _add(self, lowering: Lowering, scratch: list[int]) -> None:
         base, arena = len(self._constants), self._arena.ctypes.data
+        variables = {i: array.ctypes.data for i, array in self._variables.items()}
         self._constants += lowering.constants
         for step in lowering.steps:
             block = np.zeros(max(len(step.arguments), 1), np.int64)
             for i, argument in enumerate(step.arguments):
                 if isinstance(argument, Ref):
-                    if argument.kind == "tensor":
+                    if argument.kind == "tensor" and argument.index in variables:
+                        address = variables[argument.index]
+                    elif argument.kind == "tensor":
                         address = arena + self._offsets[argument.index]
                     elif argument.kind == "scratch":
                         address = arena + scratch[argument.index]
@@ -121,8 +131,8 @@ class NativePlan:
         return (
             len(self.segments) == 1
             and self.segments[0].step is None
-            and ends <= set(self.views)
-            and not self._variables
+            and ends <= set(self._offsets)
+            and not self._given
             and not any(i in self._pitches for i in ends)
         )
 
@@ -140,7 +150,7 @@ class NativePlan:
         for i in self.plan.graph.inputs:
             if i in self.views:
                 np.copyto(self.views[i], env[i])
-        state = {i: env[i] for i in self._variables}
+        state = {i: env[i] for i in self._given}
         env.update(self.views)
         env.update(state)  # steps of NumPy change it in place, native ones only read it
         for segment in self.segments:
@@ -158,8 +168,8 @@ class NativePlan:
                 if i in self.views:
                     np.copyto(self.views[i], array)
                 elif i != ABSENT:
-                    # A view of the arena would change when its place is used again.
-                    shared = np.may_share_memory(array, self._arena)
+                    # A view would change when its place is used again, or the variable written.
+                    shared = any(np.may_share_memory(array, m) for m in self._memory)
                     env[i] = array.copy() if shared else array
 
 
@@ -217,7 +227,7 @@ def _lay_out(
     wanted: set[int] = set()
     for position, (work, lowering) in enumerate(pairs):
         for i in [*work.inputs, *work.outputs]:
-            if i != ABSENT and i not in plan.values:
+            if i != ABSENT and i not in plan.values and not _is_kept(plan, i):
                 touch(i, position)
                 used.append(i)
                 if lowering is not None:
@@ -245,6 +255,18 @@ def _lay_out(
             offsets[i] = roots[where.root(i)] + itemsize * where.offset(i)
     rest = iter(places[len(tensors) :])
     return _bytes(size), offsets, [[next(rest) for _ in range(n)] for n in counts]
+
+
+def _variables(plan: Plan, pairs: Pairs) -> set[int]:
+    """The variables that native steps touch, those that the session keeps."""
+    touched = {i for work, lowering in pairs if lowering is not None for i in work.inputs}
+    return {i for i in touched if i != ABSENT and _is_kept(plan, i)}
+
+
+def _is_kept(plan: Plan, i: int) -> bool:
+    """Whether a tensor is a variable that the session keeps."""
+    tensor = plan.graph.tensors[i]
+    return tensor.is_variable and not tensor.is_constant and i not in plan.graph.inputs
 
 
 def _spec(plan: Plan, i: int) -> Spec:

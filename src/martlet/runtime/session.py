@@ -202,7 +202,8 @@ class Session:
             return None
         native = self._native.get(id(plan))
         if native is None or native.plan is not plan:
-            native = self._native[id(plan)] = NativePlan(plan, self._pool)
+            variable = partial(self.variable, plan.index)
+            native = self._native[id(plan)] = NativePlan(plan, self._pool, variable)
         self._native.move_to_end(id(plan))
         while len(self._native) > PLANS_KEPT:
             self._native.popitem(last=False)
