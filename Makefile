@@ -2,7 +2,8 @@
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
 # Others: emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
-# test-all (long sweeps too), fuzz, benchmarks ZOO=folder (beside other engines), clean.
+# test-all (long sweeps too), operators (their index and table), fuzz, benchmarks ZOO=folder (beside
+# other engines), clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PROGRAMS := .venv-programs
 BENCH := .venv-bench
 
-.PHONY: demo test test-all emulator lint programs fuzz benchmarks clean
+.PHONY: demo test test-all emulator lint operators programs fuzz benchmarks clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
@@ -52,9 +53,12 @@ programs: $(PROGRAMS)/.installed
 	$(PROGRAMS)/bin/python -m pytest -q -o addopts= --noconftest tests/programs
 
 lint: $(VENV)/.test
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks tools
+	$(BIN)/ruff format --check src tests examples benchmarks tools
 	$(BIN)/mypy
+
+operators: $(VENV)/.test
+	$(BIN)/python tools/operators.py
 
 fuzz: $(VENV)/.test
 	$(BIN)/python tests/fuzz.py --count 100000

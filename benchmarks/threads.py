@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from martlet.kernels.builder import build
-from martlet.kernels.executor import BLOCK, GRAIN, KERNEL, SLOTS, UNITS, entry_points
+from martlet.kernels.executor import entry_points
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I64, Builder, Pointer, Value, arguments
+from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.runtime.image import LoadedImage, host_targets
 from martlet.runtime.threads import Pool, aligned
 

@@ -10,7 +10,6 @@ Names are imported when they are first used, so that `import martlet` stays ligh
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,8 +61,6 @@ __all__ = [
     "load",
     "load_delegate",
 ]
-
-logging.getLogger("martlet").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,10 @@ import pytest
 
 from emulated import can_emulate, guest
 from martlet.graph import Graph, Model
-from martlet.kernels.executor import BLOCK, COUNT, KERNEL, SLOTS, STEPS, UNITS, entry_points
+from martlet.kernels.executor import entry_points
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, Builder, Pointer, Value, arguments
+from martlet.kernels.slots import BLOCK, COUNT, KERNEL, SLOTS, STEPS, UNITS
 from martlet.kernels.targets import TARGETS, Target
 from martlet.ops.operator import Spec
 from martlet.runtime.image import host_image

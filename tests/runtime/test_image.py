@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ def path(data: bytes, tmp_path: Path) -> Path:
 def changed(data: bytes, **fields: object) -> bytes:
     """The same image with another target, other needs, …"""
     image = parse(memoryview(data), "x")
-    target = replace(TARGET, **fields)  # type: ignore[arg-type]
+    target = TARGET._replace(**fields)  # type: ignore[arg-type]
     return pack(target, data[image.code_start :], image.offsets, image.sources)
 
 
@@ -205,7 +204,7 @@ def packaged(package: Path, data: bytes, target: Target, sources: str | None = N
     (package / f"{target.name}.image").chmod(0o644)
 
 
-BETTER = replace(TARGET, name="better")
+BETTER = TARGET._replace(name="better")
 
 
 def test_the_first_target_that_has_an_image(package: Path, data: bytes) -> None:

@@ -45,11 +45,25 @@ from contextlib import contextmanager
 
 from martlet.kernels.kernel import EntryPoint
 from martlet.kernels.language import I32, I64, PTR, Builder, Pointer, Value, arguments
-
-SLOTS = 24
-KERNEL, BLOCK, UNITS, GRAIN, NEXT, DONE = 0, 1, 2, 3, 8, 16
-STEPS, COUNT, THREADS, YIELD, SYSCALL, GENERATION = 0, 1, 2, 3, 4, 8
-ACTIVE, SLEEPING, STOPPED, SLEPT_ON = 16, 17, 18, 19
+from martlet.kernels.slots import (
+    ACTIVE,
+    BLOCK,
+    COUNT,
+    DONE,
+    GENERATION,
+    GRAIN,
+    KERNEL,
+    NEXT,
+    SLEEPING,
+    SLEPT_ON,
+    SLOTS,
+    STEPS,
+    STOPPED,
+    SYSCALL,
+    THREADS,
+    UNITS,
+    YIELD,
+)
 
 SPINS_AT_BARRIER = 2000  # then the processor is offered to others between looks
 SPINS_BEFORE_SLEEP = 4000  # about 100 microseconds on Zen 1, 180 where a pause is longer

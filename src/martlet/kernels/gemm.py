@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
@@ -50,8 +50,7 @@ from martlet.kernels.language import (
 from martlet.kernels.targets import Target
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """Sums in registers: rows times vectors, or columns in a tile of dot products.
 
     fewer: rows of the tiles for what is left over, rows - 1 down to 1.

@@ -14,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from martlet.errors import MartletError
 from martlet.kernels.targets import Target
@@ -31,8 +31,7 @@ HEADER = 48
 ALIGNMENT = 1 << 16
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """What an image file says of itself.
 
     sources: `source_hash()` of what it was built from. needs: processor features without which it
@@ -66,7 +65,7 @@ def pack(target: Target, code: bytes, offsets: dict[str, int], sources: str) -> 
             target.name, target.machine, sorted(target.needs), target.lanes, sources,
             start, len(code), offsets,
         )  # fmt: skip
-        return json.dumps(asdict(image)).encode()
+        return json.dumps(image._asdict()).encode()
 
     start = ALIGNMENT
     while HEADER + len(index(start)) > start:

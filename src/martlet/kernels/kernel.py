@@ -8,14 +8,13 @@ kernel says. Ranges of one step never overlap, so threads share a step by taking
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from martlet.kernels.language import I64, Argument, Builder, Pointer, Value
 from martlet.kernels.targets import Target
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """`write(k, *arguments, first, last)` writes the body."""
 
     name: str
@@ -37,8 +36,7 @@ class Kernel:
         return k.function("ptr %block, i64 %first, i64 %last")
 
 
-@dataclass(frozen=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """A function that Python calls: `write(k, *parameters)`, all parameters pointers or i64."""
 
     name: str

@@ -20,8 +20,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +31,7 @@ _NUMPY = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """A scalar (`lanes` 0) or a vector of scalars, in LLVM's names."""
 
     scalar: str
@@ -230,8 +228,7 @@ class Pointer:
         return Pointer(self.k, element, self.name)
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """A field of a kernel's argument block, which has 8 bytes for each, in order.
 
     An integer takes all eight, a float32 the lower four, a pointer is an address.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A processor family.
 
     triple, cpu, features: as LLVM names them. lanes: float32 in a vector. needs: processor

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ BIAS = {
 }
 
 
-@dataclass(frozen=True)
-class Operands:
+class Operands(NamedTuple):
     """Which inputs of a node are what. channels: the weights' dimension of output channels."""
 
     data: int
@@ -51,8 +50,7 @@ class Operands:
     channels: int
 
 
-@dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(NamedTuple):
     """Operands ready for summing, and the rule for sums.
 
     The sums are those of (data - offset) * weights, in the type of `weights`. `finish` takes

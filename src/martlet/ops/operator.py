@@ -28,8 +28,9 @@ from __future__ import annotations
 
 import importlib
 import math
-import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -39,6 +40,7 @@ from martlet.constants import decode
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
 from martlet.graph import ABSENT, MAX_RANK, Graph, Model, Node, Quantization, Tensor
+from martlet.ops.index import BUILTIN, CUSTOM
 from martlet.schema.tflite import SCHEMA
 
 Shape = tuple[int, ...]
@@ -305,8 +307,7 @@ Infer = Callable[[Call], Sequence[Spec]]
 Evaluate = Callable[..., "np.ndarray | Sequence[np.ndarray]"]
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """A registered operator.
 
     options: its table in the schema ("" if it has none). versions: the highest version known.
@@ -327,6 +328,7 @@ class Operator:
     pure: bool
     custom: bool
     shape_only: bool = False
+    family: str = ""
 
 
 _OPERATORS: dict[tuple[bool, str], Operator] = {}
@@ -354,14 +356,29 @@ def register(
     assert not options or SCHEMA.has_table(options), options
     _OPERATORS[custom, name] = Operator(
         name, infer, evaluate, options, versions, span(inputs), span(outputs),
-        frozenset(optional), pure, custom, shape_only,
+        frozenset(optional), pure, custom, shape_only, _caller(),
     )  # fmt: skip
 
 
+def _caller() -> str:
+    """The family that calls `register`."""
+    return str(sys._getframe(2).f_globals["__name__"]).rpartition(".")[2]
+
+
 def lookup(name: str, custom: bool) -> Operator | None:
-    """The operator of that name, or None. Families are imported at the first look."""
-    _load_families()
-    return _OPERATORS.get((custom, name))
+    """The operator of that name, or None. Its family is imported at the first look."""
+    key = (custom, name)
+    if key not in _OPERATORS:
+        load_family(f"martlet.ops.{(CUSTOM if custom else BUILTIN).get(name)}")
+    if key not in _OPERATORS:
+        _load_families()
+    return _OPERATORS.get(key)
+
+
+def load_family(module: str) -> None:
+    """Import what the index names; where the index is out of date, all will be looked through."""
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(module)
 
 
 def registered() -> list[Operator]:
@@ -376,6 +393,8 @@ _loaded = False
 def _load_families() -> None:
     global _loaded
     if not _loaded:
+        import pkgutil
+
         package = importlib.import_module("martlet.ops")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"martlet.ops.{module.name}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from martlet.ops.operator import Call
 
@@ -25,8 +25,7 @@ Block = list[range]
 """A box of an index space: for each dimension the indices that lie in it."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """Windows along one axis; the module's docstring says what the numbers mean."""
 
     size: int

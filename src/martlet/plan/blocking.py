@@ -18,7 +18,7 @@ speed of 49x512x512).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,8 +35,7 @@ LANES = 5  # time to add up the lanes of a vector
 RUN = 0.5  # time to begin another run of a dot product, in its steps
 
 
-@dataclass(frozen=True)
-class Blocking:
+class Blocking(NamedTuple):
     """block, group: rows and panels in a unit of work. units: how many there are."""
 
     tile: Tile

@@ -14,22 +14,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from martlet.dtypes import DType
 from martlet.graph import ABSENT
 from martlet.ops.padding import pad_edges
-from martlet.plan.lowering import Fused, absorbs
+from martlet.plan.lowering import NO_FUSION, Fused, absorbs
 from martlet.plan.planner import Plan, Step
 
 ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
 """Operators that are activations of others under the same name."""
 
-NOTHING = Fused()
 
-
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Nodes that run as one: `step`, whose operator the kernel is, and the neighbours it absorbs.
 
     steps: all of them, in their order. fused: what they add to `step`.
@@ -37,7 +34,7 @@ class Work:
 
     step: Step
     steps: tuple[Step, ...]
-    fused: Fused = NOTHING
+    fused: Fused = NO_FUSION
 
     @property
     def inputs(self) -> list[int]:
@@ -100,7 +97,7 @@ def _work(
         padding = None if before is None else _padding(plan.steps[before])
         if before is not None and padding is not None and readers.only(step.inputs[0]) == position:
             pad = plan.steps[before]
-            fused = replace(fused, image=pad.inputs[0], padding=padding)
+            fused = fused._replace(image=pad.inputs[0], padding=padding)
             steps, positions = [pad, step], {before, position}
     activation = str(step.call.option("fused_activation_function")) if able else ""
     while able and not variable and activation == "NONE":
@@ -114,7 +111,7 @@ def _work(
         steps.append(plan.steps[after])
         positions.add(after)
     if len(steps) > 1:
-        fused = replace(fused, output=steps[-1].outputs[0])
+        fused = fused._replace(output=steps[-1].outputs[0])
     return Work(step, tuple(steps), fused), positions
 
 
@@ -142,7 +139,7 @@ def _tail(plan: Plan, able: frozenset[str], fused: Fused, tensor: int, after: St
     if call.node.custom or not after.static or not _float32(plan, after.outputs):
         return None
     if call.op in ACTIVATIONS and "ACTIVATION" in able:
-        return replace(fused, activation=call.op)
+        return fused._replace(activation=call.op)
     if call.op != "ADD" or fused.residual is not None or fused.shift is not None:
         return None
     other = next(i for i in after.inputs if i != tensor)
@@ -154,8 +151,8 @@ def _tail(plan: Plan, able: frozenset[str], fused: Fused, tensor: int, after: St
     if given is None or given.shape != result.shape:
         return None
     if "SHIFT" in able and other in plan.values:
-        return replace(fused, shift=plan.values[other], activation=activation)
+        return fused._replace(shift=plan.values[other], activation=activation)
     whole = spec.shape == result.shape and other not in plan.values
     if "ADD" in able and whole:
-        return replace(fused, residual=other, activation=activation)
+        return fused._replace(residual=other, activation=activation)
     return None

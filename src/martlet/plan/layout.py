@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from martlet.graph import ABSENT
 from martlet.ops.joining import rescaled
@@ -25,8 +26,7 @@ from martlet.plan.lowering import VIEWS, takes_pitch
 from martlet.plan.planner import Plan, Step
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Where a tensor lies in another: after so many elements, its rows `pitch` elements apart."""
 
     whole: int

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from martlet.kernels.executor import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.peak import flops
+from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.runtime.threads import Pool, aligned
 
 KERNEL_NAME = "fma_peak_f32"

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def as_operators(custom_ops: CustomOps | None) -> dict[str, Operator]:
     result: dict[str, Operator] = {}
     for name, value in (custom_ops or {}).items():
         if isinstance(value, Operator):
-            result[name] = replace(value, name=name, custom=True)
+            result[name] = value._replace(name=name, custom=True)
         elif callable(value):
             result[name] = _operator(name, value)
         else:

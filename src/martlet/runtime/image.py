@@ -7,7 +7,6 @@ its choice with a file's path, or with `none`.
 from __future__ import annotations
 
 import ctypes
-import logging
 import mmap
 import os
 import stat
@@ -17,13 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from martlet import log
 from martlet.errors import MartletError
 from martlet.kernels.image import HEADER, Image, ImageError, parse, source_hash
 from martlet.kernels.targets import TARGETS, Target
 from martlet.runtime import image_files
 from martlet.runtime.executable import map_code
-
-log = logging.getLogger(__name__)
 
 
 @cache

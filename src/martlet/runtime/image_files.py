@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
-import logging
 import os
 import stat
 import sys
@@ -21,11 +20,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from martlet import log
 from martlet.errors import MartletError
 from martlet.kernels.image import source_hash
 from martlet.kernels.targets import Target
-
-log = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parent.parent / "images"
 KEPT = 8  # images of older sources that stay in the cache

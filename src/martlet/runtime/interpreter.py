@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from martlet import log
 from martlet.errors import ArgumentError
 from martlet.graph import ABSENT, Model
 from martlet.runtime.custom import CustomOps, as_operators
@@ -42,7 +42,6 @@ __all__ = [
     "SignatureRunner",
     "load_delegate",
 ]
-log = logging.getLogger("martlet")
 
 
 class OpResolverType(enum.Enum):

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from martlet.graph import ABSENT
-from martlet.kernels.executor import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
+from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.targets import TARGETS
 from martlet.ops.operator import Spec
 from martlet.plan.arena import ALIGNMENT, Life, place
@@ -28,7 +27,7 @@ from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
-from martlet.runtime.threads import Pool, aligned
+from martlet.runtime.threads import Pool, aligned, spread
 
 MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
 MOST_PACKERS = 4
@@ -194,8 +193,7 @@ def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
     workers = min(MOST_PACKERS, len(os.sched_getaffinity(0)))
     if sum(value.nbytes for value in plan.values.values()) < MUCH_TO_PACK or workers == 1:
         return [pair for work in found for pair in lower(work)], where
-    with ThreadPoolExecutor(workers) as packers:  # NumPy copies without Python's lock
-        return [pair for pairs in packers.map(lower, found) for pair in pairs], where
+    return [pair for pairs in spread(lower, found, workers) for pair in pairs], where
 
 
 def _lower(

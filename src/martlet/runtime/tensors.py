@@ -7,7 +7,6 @@ meaning. The order of calls is that of TensorFlow Lite: resize, allocate, set, r
 
 from __future__ import annotations
 
-import logging
 import operator
 import weakref
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from martlet import log
 from martlet.constants import decode
 from martlet.dtypes import DType
 from martlet.errors import ArgumentError, LimitError
@@ -27,7 +27,6 @@ from martlet.runtime.session import Session
 from martlet.runtime.values import exact_value
 
 MAX_SIZE = 2**31 - 1
-log = logging.getLogger("martlet")
 
 
 class Buffer(np.ndarray):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +413,8 @@ def read_files(view: memoryview, source: str) -> dict[str, bytes]:
     tail = bytes(view[-(65536 + 22) :])
     if b"PK\x05\x06" not in tail:
         return {}
+    import zipfile  # most models have no files, and it is slow to import
+
     try:
         with zipfile.ZipFile(_ViewFile(view)) as archive:
             total = sum(info.file_size for info in archive.infolist())

@@ -30,13 +30,14 @@ from __future__ import annotations
 
 import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from martlet.ops.operator import Call
+from martlet.ops.index import LOWERING
+from martlet.ops.operator import Call, load_family
 from martlet.ops.sliding_window import Axis, window_axes
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
@@ -55,8 +56,7 @@ class Ref:
         return Ref(self.kind, self.index, self.offset + nbytes)
 
 
-@dataclass
-class NativeStep:
+class NativeStep(NamedTuple):
     """One kernel over `units` units, `grain` at a time; arguments in the kernel's order."""
 
     kernel: str
@@ -65,8 +65,7 @@ class NativeStep:
     grain: int
 
 
-@dataclass(frozen=True)
-class Fused:
+class Fused(NamedTuple):
     """What a node does besides its own: the work of neighbours that have no step themselves.
 
     image: the tensor that a PAD before it reads, `padding` its (before, after) of height and of
@@ -82,6 +81,9 @@ class Fused:
     activation: str | None = None
 
 
+NO_FUSION = Fused()
+
+
 @dataclass
 class Lowering:
     """One node to lower, and the steps that were made of it.
@@ -94,7 +96,7 @@ class Lowering:
     call: Call
     lanes: int
     threads: int
-    fused: Fused = Fused()
+    fused: Fused = NO_FUSION
     pitches: Mapping[int, int] = field(default_factory=dict)
     in_place: frozenset[int] = frozenset()
     steps: list[NativeStep] = field(default_factory=list)
@@ -154,7 +156,7 @@ class Lowering:
         """The windows over that image (`ops/sliding_window.py`), height and width."""
         axes = window_axes(self.call, "hw", self.call.shape(0)[1:3], taps, dilated)
         return [
-            replace(axis, size=axis.size - sum(edges), before=axis.before + edges[0])
+            axis._replace(size=axis.size - sum(edges), before=axis.before + edges[0])
             for axis, edges in zip(axes, self.fused.padding, strict=True)
         ]
 
@@ -220,9 +222,26 @@ def absorbs(call: Call) -> frozenset[str]:
 
 def lowering_of(call: Call) -> Lower | None:
     """The function that lowers a node's operator, if there is one."""
+    if call.node.custom:
+        return None
+    if call.op not in _LOWER:
+        load_family(f"{__name__}.{LOWERING.get(call.op)}")
+    if call.op not in _LOWER:
+        _load_families()
+    return _LOWER.get(call.op)
+
+
+def registered() -> dict[str, Lower]:
+    """The function of every builtin that has one."""
+    _load_families()
+    return dict(_LOWER)
+
+
+def _load_families() -> None:
     global _loaded
     if not _loaded:
+        import pkgutil
+
         for module in pkgutil.iter_modules(__path__):
             importlib.import_module(f"{__name__}.{module.name}")
         _loaded = True
-    return None if call.node.custom else _LOWER.get(call.op)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,7 @@ MOST_DIMENSIONS = 8
 """More are left to NumPy: twice as many must stay within its limits."""
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Elements of a tensor, or some of them, in an order of their own."""
 
     address: Ref

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ PIECE = CACHE_LINE // 4
 SHORT_ROW, LONG_ROW = 256, 1024
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """Where a tensor is, or its value; its distances over the result's dimensions; its bytes."""
 
     place: Ref | np.ndarray

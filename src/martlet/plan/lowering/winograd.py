@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,7 @@ DEEP_BYTES = 4 << 20  # of weights
 UNITS_EACH = 4  # for each of several threads: more are not looked at
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A form for a layer. swapped: it takes the image's columns for lines."""
 
     form: Form
