@@ -26,6 +26,11 @@ _SCALARS = {
     "bool": "?", "byte": "b", "ubyte": "B", "short": "h", "ushort": "H",
     "int": "i", "uint": "I", "long": "q", "ulong": "Q", "float": "f",
 }  # fmt: skip
+_NUMBERS = {
+    format_: (number.unpack_from, number.size)
+    for format_ in _SCALARS.values()
+    for number in (struct.Struct("<" + format_),)
+}
 
 
 class Record:
@@ -110,6 +115,8 @@ class Schema:
         self.unions = {name: members.split() for name, members in unions.items()}
         self._lines = tables
         self._tables: dict[str, list[Field]] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
+        self._slots: dict[str, dict[int, Field]] = {}
 
     def has_table(self, name: str) -> bool:
         return name in self._lines
@@ -121,7 +128,17 @@ class Schema:
 
     def defaults(self, table: str) -> dict[str, Any]:
         """The value of every field of a table that an empty table would have."""
-        return {f.name: f.default for f in self.fields(table) if f.kept}
+        if table not in self._defaults:
+            self._defaults[table] = {f.name: f.default for f in self.fields(table) if f.kept}
+        return dict(self._defaults[table])
+
+    def by_slot(self, table: str) -> dict[int, Field]:
+        """The fields that are read, each by the slot of its value."""
+        if table not in self._slots:
+            self._slots[table] = {
+                f.slot + (f.kind == "union"): f for f in self.fields(table) if f.kept
+            }
+        return self._slots[table]
 
     def record(self, table: str, **fields: Any) -> Record:
         """A table made by hand: defaults, with the given fields changed."""
@@ -209,15 +226,16 @@ class Decoder:
             raise self.error(f"{path}: more tables and vectors than the file has room for")
 
     def unpack(self, format_: str, position: int, path: str) -> Any:
-        size = struct.calcsize("<" + format_)
-        if position < 0 or position + size > self.size:
+        read, size = _NUMBERS[format_]
+        if not 0 <= position <= self.size - size:
             raise self.error(
                 f"{path} points outside the file",
                 f"a position below {self.size - size + 1}",
                 str(position),
             )
-        self.check_alignment(position, size, path)
-        return struct.unpack_from("<" + format_, self.data, position)[0]
+        if position & 3:  # then it is not aligned to every size
+            self.check_alignment(position, size, path)
+        return read(self.data, position)[0]
 
     def check_alignment(self, position: int, size: int, path: str) -> None:
         """Raise unless a number of `size` bytes can lie here. Files exist whose 8-byte numbers
@@ -244,21 +262,17 @@ class Decoder:
         if table_size < 4 or position + table_size > self.size:
             raise self.error(f"{path} has a bad size", "it to fit the file", str(table_size))
         slots = struct.unpack_from(f"<{vtable_size // 2 - 2}H", self.data, vtable + 4)
-        values: dict[str, Any] = {}
-        for field in self.schema.fields(name):
-            if not field.kept:
+        values = self.schema.defaults(name)
+        present = self.schema.by_slot(name)
+        for slot, offset in enumerate(slots):
+            if offset == 0 or slot not in present:
                 continue
-            offset = slots[field.slot] if field.slot < len(slots) else 0
+            field = present[slot]
             if field.kind == "union":
-                tag_offset = offset
-                offset = slots[field.slot + 1] if field.slot + 1 < len(slots) else 0
-                if tag_offset == 0 or offset == 0:
-                    values[field.name] = None
+                if slots[field.slot] == 0:
                     continue
-                tag = self.unpack("B", position + tag_offset, f"{path}.{field.name}")
+                tag = self.unpack("B", position + slots[field.slot], f"{path}.{field.name}")
                 values[field.name] = self.union(field, tag, position + offset, path, depth)
-            elif offset == 0:
-                values[field.name] = field.default
             elif offset < 4 or offset >= table_size:
                 raise self.error(
                     f"{path}.{field.name} lies outside its table",
