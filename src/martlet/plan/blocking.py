@@ -80,7 +80,17 @@ def _even(rows: int, blocks: int, tile: Tile) -> int:
 
 
 def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int) -> float:
-    """Time for a product, in multiply-adds of vectors.
+    """Time for a product, in multiply-adds of vectors."""
+    cost = tile_time(tile, rows)
+    panels = -(-columns // tile.width(lanes))
+    if tile.dots:
+        steps = depth / run * (-(-run // lanes) + RUN)
+        return panels * (cost * steps + LANES * rows * tile.vectors)
+    return panels * cost * depth
+
+
+def tile_time(tile: Tile, rows: int) -> float:
+    """Time of one step of the depth for all rows of a panel, in multiply-adds of vectors.
 
     Loads go on beside them, and limit tiles of one vector; those of B come from further away.
     """
@@ -90,14 +100,10 @@ def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int)
         return max(count * tile.vectors, LATENCY, loads) + tile.vectors / 2
 
     whole, left = divmod(rows, tile.rows)
-    cost = whole * step(tile.rows)
+    time = whole * step(tile.rows)
     if left:
-        cost += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
-    panels = -(-columns // tile.width(lanes))
-    if tile.dots:
-        steps = depth / run * (-(-run // lanes) + RUN)
-        return panels * (cost * steps + LANES * rows * tile.vectors)
-    return panels * cost * depth
+        time += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
+    return time
 
 
 def pack(weights: np.ndarray, tile: Tile, lanes: int) -> np.ndarray:

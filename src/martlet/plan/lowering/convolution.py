@@ -1,6 +1,7 @@
 """CONV_2D in float32 with constant weights, as a matrix product (`kernels/gemm.py`).
 
-A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels. A window as
+A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels, which large
+ones multiply by Strassen's algorithm (`strassen.py`). A window as
 large as the image has one place: a row for each image, if pixels lie side by side. Any other is
 gathered on the way into the product, unless Winograd's algorithms take less time (`winograd.py`).
 A convolution in groups is a product for each: of some channels of the pixels, to some channels.
@@ -22,6 +23,7 @@ from martlet.plan.lowering.dense import (
     has_constant_bias,
     product,
 )
+from martlet.plan.lowering.strassen import strassen
 from martlet.plan.lowering.winograd import winograd
 
 INT32_MAX = (1 << 31) - 1  # the kernel numbers elements and windows with 32 bits
@@ -54,6 +56,9 @@ def conv_2d(lowering: Lowering) -> bool:
         and (axis.dilation == 1 or axis.taps == 1)
         for axis in axes
     )
+    places = windows // batches
+    if plain and groups == 1 and strassen(lowering, matrix[0], batches, places, pitch, interval):
+        return True
     if plain or whole:
         plan = blocking(windows, columns, length, lowering.lanes, lowering.threads)
         lda = pitch if plain else length

@@ -1,0 +1,115 @@
+"""Products by Strassen's algorithm (`kernels/strassen.py`), where that takes less time.
+
+Times are in multiply-adds of whole vectors, for the tile in both ways:
+
+    direct     panels x tiles of rows x (depth + BEGIN)
+    Strassen   7 x pairs of panels x tiles of pairs of rows x (depth / 2 + BEGIN_ONE)
+               + SUMS x pairs of rows x depth / lanes, once for each group of panels
+
+Seven sums of quarters of the weights take the place of four quarters, so weights need 1.75 times
+the memory. An image of few rows reads each of them so seldom that this is no gain.
+
+Rounding errors are relative to the largest of what is added up, quarters of A and of B: with
+factors of one size they are twice those of the direct product. Where columns of A are large and
+the weights for them small, but not so in the other half of the depth, small terms would drown;
+`_uneven` finds such weights, and they are left to the direct product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from martlet.kernels.strassen import PRODUCTS, packed, slot_floats
+from martlet.kernels.winograd import SLOT_FLAG, tile_of
+from martlet.plan.blocking import SMALLEST_UNIT, UNITS_EACH, aligned, padded, tile_time
+from martlet.plan.lowering import Lowering
+
+BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
+BEGIN_ONE = 9  # the same where they are read and stored more often
+SUMS = 8  # time for a vector of each of S1 to S4
+GAIN = 1.03  # less than this is not worth the memory for weights
+FEWEST_ROWS = 64
+CACHE_PART = 128 << 10  # bytes of S in a block
+EVEN = 30.0
+
+
+def strassen(
+    lowering: Lowering, weights: np.ndarray, images: int, rows: int, lda: int,
+    interval: tuple[float, float],
+) -> bool:  # fmt: skip
+    """Add the steps of a product of images of `rows` with weights (columns, depth), if it pays."""
+    columns, depth = weights.shape
+    lanes, threads = lowering.lanes, lowering.threads
+    if not pays(rows, columns, depth, lanes) or _uneven(weights):
+        return False
+    tile, half = tile_of(lanes), depth // 2
+    width = tile.width(lanes)
+    block, group, units = blocks(images, rows, columns, depth, lanes, threads)
+    residual, slot = lowering.residual(), slot_floats(lanes, block, half)
+    flags = lowering.scratch(8 * SLOT_FLAG * threads)
+    lowering.step("winograd_slots", flags, units=threads)
+    lowering.step(
+        "strassen_f32",
+        lowering.input(0), lowering.data(packed(weights, width, aligned)),
+        lowering.data(padded(lowering.call.value(2), columns, width)), lowering.output(),
+        lowering.output() if residual is None else residual, int(residual is not None),
+        rows, half, columns, lda, lowering.output_pitch(columns), lowering.residual_pitch(columns),
+        block, group, *interval, flags, threads, lowering.scratch(4 * slot * threads), slot,
+        units=units, grain=1,
+    )  # fmt: skip
+    return True
+
+
+def pays(rows: int, columns: int, depth: int, lanes: int) -> bool:
+    """Whether an image of so many rows takes less time than directly. Threads do not matter."""
+    if depth % 2 or rows < FEWEST_ROWS:
+        return False
+    tile = tile_of(lanes)
+    width = tile.width(lanes)
+    pairs = -(-columns // (2 * width))
+    direct = -(-columns // width) * tile_time(tile, rows) * (depth + BEGIN)
+    half = -(-rows // 2)
+    products = PRODUCTS * pairs * tile_time(tile, half) * (depth // 2 + BEGIN_ONE)
+    return GAIN * (products + SUMS * half * depth / 2 / lanes) < direct
+
+
+def blocks(
+    images: int, rows: int, columns: int, depth: int, lanes: int, threads: int
+) -> tuple[int, int, int]:
+    """(pairs of rows in a block, pairs of panels in a group, units)."""
+    tile, half = tile_of(lanes), -(-rows // 2)
+    pairs = -(-columns // (2 * tile.width(lanes)))
+    most = max(tile.rows, CACHE_PART // (8 * depth))
+
+    def of(count: int) -> int:
+        return -(-half // (count * tile.rows)) * tile.rows
+
+    count, group = -(-half // most), pairs
+    block = of(count)
+    wanted = 1
+    if threads > 1:
+        wanted = min(threads * UNITS_EACH, images * rows * columns * depth // SMALLEST_UNIT)
+    while images * -(-half // block) * -(-pairs // group) < wanted:
+        if block > 4 * tile.rows:
+            count *= 2
+            block = max(4 * tile.rows, of(count))
+        elif group > 1:
+            group = -(-group // 2)
+        else:
+            break
+    return block, group, images * -(-half // block) * -(-pairs // group)
+
+
+def _uneven(weights: np.ndarray) -> bool:
+    """Whether weights for one half of the depth are so much larger than for the other.
+
+    If the columns of A are as large as the weights for them are small, errors grow by the root
+    mean square of the quotients between halves.
+    """
+    depth = weights.shape[1]
+    sizes = np.sqrt(np.square(weights, dtype=np.float64).mean(0))
+    first, second = sizes[: depth // 2], sizes[depth // 2 :]
+    used = (first > 0) & (second > 0)
+    quotients = first[used] / second[used]
+    both = np.concatenate((quotients, 1 / quotients))
+    return bool(np.sqrt(np.square(both).mean()) > EVEN) if both.size else True
