@@ -19,7 +19,8 @@ from martlet.dtypes import DType
 from martlet.errors import ArgumentError, ModelError
 from martlet.ops.operator import Spec
 from martlet.runtime.session import Session
-from martlet.schema.reader import File, read
+from martlet.schema.file import File
+from martlet.schema.reader import read
 
 _STOPS = re.compile(r"([?.!,])+")
 _STOPS_AND_SPACE = re.compile(r"([?.!,])+[\t\n\f\r ]+")

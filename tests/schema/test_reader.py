@@ -14,8 +14,9 @@ import pytest
 from martlet.dtypes import DType
 from martlet.errors import ArgumentError, ModelError, UnsupportedError
 from martlet.graph import Graph, Model, Quantization, Signature, Tensor
+from martlet.schema.file import File
 from martlet.schema.layout import Decoder, Encoder, Record
-from martlet.schema.reader import File, read
+from martlet.schema.reader import read
 from martlet.schema.tflite import IDENTIFIER, SCHEMA
 from martlet.schema.writer import write
 

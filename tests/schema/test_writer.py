@@ -12,7 +12,8 @@ from corpus import ROOT, Case, cases
 from martlet.dtypes import DType
 from martlet.errors import ModelError
 from martlet.graph import Graph, Model, Node, Quantization, Signature
-from martlet.schema.reader import File, read
+from martlet.schema.file import File
+from martlet.schema.reader import read
 from martlet.schema.writer import save, write
 from same import differences
 

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from martlet.report.inspect import describe
-from martlet.schema.reader import File, read
+from martlet.schema.file import File
+from martlet.schema.reader import read
 
 
 def run(path: Path, nodes: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from martlet.errors import ModelError
 from martlet.report.verify import Finding, verify
-from martlet.schema.reader import File
+from martlet.schema.file import File
 
 
 def run(path: Path, as_json: bool) -> int:

@@ -32,7 +32,8 @@ from martlet.runtime.details import Details, op_details, tensor_details
 from martlet.runtime.session import Session
 from martlet.runtime.signatures import SignatureRunner, signature_maps
 from martlet.runtime.tensors import GraphTensors
-from martlet.schema.reader import File, read
+from martlet.schema.file import File
+from martlet.schema.reader import read
 
 __all__ = [
     "Delegate",

@@ -4,24 +4,18 @@ Weights stay in the file: a constant's `raw` is a view of the mapped bytes. All 
 while it is checked, so that a file that changes later cannot change what was checked. Every index
 of the result is in range: tensors of nodes, graphs of control flow and signatures, buffers.
 
-What remains: a mapped file that another process truncates while its weights are being read kills
-this process with SIGBUS, as with every program that maps files. `open_model` checks size and time
-of the file when it is opened; `File.check_unchanged` does so again before a plan is made. Where
-files are rewritten in place, pass the bytes instead.
+Files are opened by `schema/file.py`.
 """
 
 from __future__ import annotations
 
 import io
-import mmap
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.errors import ArgumentError, ModelError, UnsupportedError
+from martlet.errors import ModelError, UnsupportedError
 from martlet.graph import (
     MAX_RANK,
     Blockwise,
@@ -39,39 +33,6 @@ from martlet.schema.tflite import IDENTIFIER, SCHEMA
 MAX_FILES_BYTES = 1 << 30
 _VIEWS = frozenset({("Buffer", "data"), ("Operator", "custom_options")})
 Bytes = bytes | bytearray | memoryview
-
-
-class File:
-    """An open, mapped model file: its bytes, and whether it is still the file that was opened."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        try:
-            with open(self.path, "rb") as handle:
-                status = os.fstat(handle.fileno())
-                self.stamp = (status.st_size, status.st_mtime_ns)
-                if status.st_size == 0:
-                    raise ModelError("the file is empty", where=self.path.name)
-                mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise ArgumentError(
-                f"Could not open '{self.path}': {error.strerror or error}",
-                hint="Check the path and that the file can be read.",
-            ) from error
-        self.data = memoryview(mapped)
-
-    def check_unchanged(self) -> None:
-        """Raise if the file was replaced in place since it was opened."""
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return  # removed or renamed: the mapped bytes stay what they were
-        if (status.st_size, status.st_mtime_ns) != self.stamp:
-            raise ModelError(
-                "the file changed after it was opened",
-                where=self.path.name,
-                hint="Load it again; to replace a model, write a new file and rename it.",
-            )
 
 
 def read(data: Bytes, source: str = "<model>") -> Model:

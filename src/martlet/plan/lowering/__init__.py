@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ import numpy as np
 from martlet.ops.index import LOWERING
 from martlet.ops.operator import Call, load_family
 from martlet.ops.sliding_window import Axis, window_axes
+from martlet.plan.packed import packed
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
 
@@ -168,6 +169,13 @@ class Lowering:
         """The address of constants: packed weights, tables. The array is kept by the plan."""
         self.constants.append(np.ascontiguousarray(array))
         return Ref("data", len(self.constants) - 1)
+
+    def packed(
+        self, weights: np.ndarray, layout: tuple[Hashable, ...], make: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """What `make` makes of constant weights, shared with other plans of the file
+        (`plan/packed.py`). layout: all that the result depends on but weights and lanes."""
+        return packed(weights, (self.lanes, *layout), make)
 
     def scratch(self, nbytes: int) -> Ref:
         """Working memory for this node's steps."""

@@ -49,7 +49,9 @@ def product(
     elements of the rows of A, and its own columns of C.
     """
     products, columns = weights.shape[:2]
-    packed = pack(weights, plan.tile, lowering.lanes)
+    packed = lowering.packed(
+        weights, ("product", plan.tile), lambda: pack(weights, plan.tile, lowering.lanes)
+    )
     bias = padded(lowering.call.value(2), columns, plan.width, products)
     steps = [depth, packed[0].size, bias.size // products, columns]
     offsets = np.outer(np.arange(products), steps).astype(np.int64)

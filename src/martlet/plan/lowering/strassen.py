@@ -46,11 +46,14 @@ def strassen(
     width = tile.width(lanes)
     block, group, units = blocks(images, rows, columns, depth, lanes, threads)
     residual, slot = lowering.residual(), slot_floats(lanes, block, half)
+    factors = lowering.packed(
+        weights, ("strassen", width), lambda: packed(weights, width, aligned)
+    )
     flags = lowering.scratch(8 * SLOT_FLAG * threads)
     lowering.step("winograd_slots", flags, units=threads)
     lowering.step(
         "strassen_f32",
-        lowering.input(0), lowering.data(packed(weights, width, aligned)),
+        lowering.input(0), lowering.data(factors),
         lowering.data(padded(lowering.call.value(2), columns, width)), lowering.output(),
         lowering.output() if residual is None else residual, int(residual is not None),
         rows, half, columns, lda, lowering.output_pitch(columns), lowering.residual_pitch(columns),

@@ -67,12 +67,16 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
     y_height, y_width = (axis.positions for axis in axes)
     x_pixel, y_pixel = lowering.pitch(0), lowering.output_pitch(channels)
     r_pixel, residual = lowering.residual_pitch(channels), lowering.residual()
+    taps = lowering.packed(
+        weights, ("winograd", form, choice.swapped, panel),
+        lambda: transformed(form, _turned(weights, choice), panel),
+    )  # fmt: skip
     slot = slot_floats(form, lanes, block, depth)
     flags = lowering.scratch(8 * SLOT_FLAG * lowering.threads)
     lowering.step("winograd_slots", flags, units=lowering.threads)
     lowering.step(
         f"winograd_f32_{form.name}",
-        lowering.input(0), lowering.data(transformed(form, _turned(weights, choice), panel)),
+        lowering.input(0), lowering.data(taps),
         lowering.data(padded(lowering.call.value(2), channels, panel)), lowering.output(),
         lowering.output() if residual is None else residual, int(residual is not None),
         height * width * x_pixel, *(width * x_pixel, x_pixel)[::turn],

@@ -1,0 +1,91 @@
+"""Packed weights: one array for all plans of a file, none for what only looks the same."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import martlet
+from martlet.plan.packed import packed
+from martlet.runtime.image import host_image
+from martlet.schema.file import File, forget, place_of
+
+DIGITS = Path(__file__).parents[2] / "examples/digits/digits_float.tflite"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "weights"
+    found.write_bytes(np.arange(1 << 16, dtype=np.float32).tobytes())
+    return found
+
+
+def weights(path: Path) -> np.ndarray:
+    return np.frombuffer(File(path).data, np.float32)[8:].reshape(-1, 8)
+
+
+def test_the_same_part_of_a_file_is_packed_once(path: Path) -> None:
+    made = []
+
+    def make() -> np.ndarray:
+        made.append(1)
+        return np.ones(3)
+
+    first = packed(weights(path), "a", make)
+    assert packed(weights(path), "a", make) is first
+    assert packed(weights(path), "b", make) is not first
+    assert packed(weights(path)[1:], "a", make) is not first
+    assert packed(weights(path).T, "a", make) is not first
+    assert len(made) == 4
+    del first
+    gc.collect()
+    packed(weights(path), "a", make)
+    assert len(made) == 5
+
+
+def test_a_file_that_was_replaced_is_another(path: Path) -> None:
+    first = packed(weights(path), "a", lambda: np.ones(3))
+    new = path.with_suffix(".new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(1, 1))
+    new.rename(path)
+    assert packed(weights(path), "a", lambda: np.ones(3)) is not first
+
+
+def test_arrays_of_no_file_are_packed_for_each_plan() -> None:
+    values = np.ones((4, 8), np.float32)
+    first = packed(values, "a", lambda: np.ones(3))
+    assert packed(values, "a", lambda: np.ones(3)) is not first
+    assert place_of(values) is None
+
+
+def test_forgotten_pages_come_back(path: Path) -> None:
+    values = weights(path)
+    before = values.copy()
+    forget(values)
+    np.testing.assert_array_equal(values, before)
+    own = np.ones(1 << 16)
+    forget(own)  # of no file: stays
+    assert own.all()
+
+
+def test_interpreters_of_a_file_share_their_weights() -> None:
+    if host_image() is None:
+        pytest.skip("there is no kernel image for this processor")
+
+    def constants() -> list[np.ndarray]:
+        interpreter = martlet.Interpreter(str(DIGITS))
+        interpreter.allocate_tensors()
+        session = interpreter._session
+        (native,) = session._native.values()
+        kept.append(interpreter)
+        return [array for array in native._constants if array.nbytes > 1024]
+
+    kept: list[martlet.Interpreter] = []
+    first, second = constants(), constants()
+    assert first
+    assert any(a is b for a in first for b in second)
