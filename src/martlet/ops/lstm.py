@@ -33,7 +33,7 @@ AUXILIARY = 39
 # One direction ---------------------------------------------------------------------------------
 
 
-def _full_cell(call: Call) -> Cell:
+def full_cell(call: Call) -> Cell:
     """The cell of LSTM (full kernel) or UNIDIRECTIONAL_SEQUENCE_LSTM; all checks."""
     call.check(
         call.inputs in (20, 24),
@@ -63,14 +63,14 @@ def _infer(call: Call) -> list[Spec]:
                    str(kernel))  # fmt: skip
         if kernel == "BASIC":
             return infer_basic(call)
-    cell = _full_cell(call)
+    cell = full_cell(call)
     return [Spec(call.dtype(0), (*call.shape(0)[:-1], cell.outputs))]
 
 
 def _evaluate(call: Call, *values: np.ndarray | None) -> np.ndarray | Sequence[np.ndarray]:
     if call.op == "LSTM" and call.option("kernel_type") == "BASIC":
         return run_basic(call, *(v for v in values if v is not None))
-    cell = _full_cell(call)
+    cell = full_cell(call)
     x = values[0]
     assert x is not None
     sequence = call.op != "LSTM"
@@ -98,7 +98,7 @@ def _store_states(
 # Two directions --------------------------------------------------------------------------------
 
 
-def _two_cells(call: Call) -> tuple[Cell, Cell]:
+def two_cells(call: Call) -> tuple[Cell, Cell]:
     shape = call.check_rank(0, 3)
     call.check_dtype(0, DType.FLOAT32)
     activation(call)
@@ -113,7 +113,7 @@ def _two_cells(call: Call) -> tuple[Cell, Cell]:
 
 
 def _check_auxiliary(call: Call, shape: Shape, cells: tuple[Cell, Cell]) -> None:
-    weighted = _has_auxiliary_weights(call)
+    weighted = has_auxiliary_weights(call)
     for cell in cells:
         for g in range(4):
             i = cell.layout.auxiliary_weights(g)
@@ -138,13 +138,13 @@ def _check_auxiliary(call: Call, shape: Shape, cells: tuple[Cell, Cell]) -> None
         call.check(not weighted, "there are auxiliary weights but no auxiliary input")
 
 
-def _has_auxiliary_weights(call: Call) -> bool:
+def has_auxiliary_weights(call: Call) -> bool:
     return call.has(FORWARD.auxiliary_weights(OUTPUT))
 
 
 def _infer_two(call: Call) -> list[Spec]:
     merge = bool(call.option("merge_outputs"))
-    forward, backward = _two_cells(call)
+    forward, backward = two_cells(call)
     outer = call.shape(0)[:2]
     if merge:
         return [Spec(DType.FLOAT32, (*outer, forward.outputs + backward.outputs))]
@@ -157,11 +157,11 @@ def _evaluate_two(call: Call, *values: np.ndarray | None) -> list[np.ndarray]:
     assert x is not None
     forward_x = backward_x = time_first(x, time_major)
     auxiliary = None if extra is None else time_first(extra, time_major)
-    if auxiliary is not None and not _has_auxiliary_weights(call):
+    if auxiliary is not None and not has_auxiliary_weights(call):
         backward_x, auxiliary = auxiliary, None
     outputs = []
     for cell, own_x, reverse in zip(
-        _two_cells(call), (forward_x, backward_x), (False, True), strict=True
+        two_cells(call), (forward_x, backward_x), (False, True), strict=True
     ):
         out, h, c = run_float(call, cell, values, own_x, auxiliary, reverse)
         _store_states(cell, values, h, c)

@@ -37,7 +37,7 @@ WEIGHTS = (DType.FLOAT32, DType.INT8, DType.UINT8)
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """A cell by the position of its first input, and of its auxiliary weights."""
 
     first: int
@@ -47,19 +47,19 @@ class _Cell:
 
 def _check_cell(
     call: Call, first: int, batch: int, size: int, auxiliary: int | None = None
-) -> _Cell:
+) -> Cell:
     weights = call.check_dtype(first, *WEIGHTS)
     units = call.check_rank(first, 2)[0]
     check_matrix(call, first, "input weights", (units, size), weights)
     check_matrix(call, first + 1, "recurrent weights", (units, units), weights)
     check_input(call, first + 2, "bias", (units,), DType.FLOAT32)
     check_state(call, first + 3, "state", batch * units, DType.FLOAT32)
-    return _Cell(first, units, auxiliary)
+    return Cell(first, units, auxiliary)
 
 
 def _run(
     call: Call,
-    cell: _Cell,
+    cell: Cell,
     values: tuple[np.ndarray | None, ...],
     x: np.ndarray,
     auxiliary: np.ndarray | None = None,
@@ -100,7 +100,7 @@ def _run(
 # One direction ---------------------------------------------------------------------------------
 
 
-def _one_cell(call: Call) -> _Cell:
+def one_cell(call: Call) -> Cell:
     call.check_dtype(0, DType.FLOAT32)
     activation(call)
     if call.op == "RNN":
@@ -112,13 +112,13 @@ def _one_cell(call: Call) -> _Cell:
 
 
 def _infer(call: Call) -> list[Spec]:
-    return [Spec(DType.FLOAT32, (*call.shape(0)[:-1], _one_cell(call).units))]
+    return [Spec(DType.FLOAT32, (*call.shape(0)[:-1], one_cell(call).units))]
 
 
 def _evaluate(call: Call, *values: np.ndarray | None) -> np.ndarray:
     x = values[0]
     assert x is not None
-    cell = _one_cell(call)
+    cell = one_cell(call)
     if call.op == "RNN":
         return np.asarray(_run(call, cell, values, x[None])[0])
     time_major = bool(call.option("time_major"))
@@ -128,7 +128,7 @@ def _evaluate(call: Call, *values: np.ndarray | None) -> np.ndarray:
 # Two directions --------------------------------------------------------------------------------
 
 
-def _two_cells(call: Call) -> tuple[_Cell, _Cell]:
+def two_cells(call: Call) -> tuple[Cell, Cell]:
     call.check_dtype(0, DType.FLOAT32)
     activation(call)
     shape = call.check_rank(0, 3)
@@ -167,7 +167,7 @@ def _strides_of_input(call: Call) -> bool:
 
 
 def _infer_two(call: Call) -> list[Spec]:
-    forward, backward = _two_cells(call)
+    forward, backward = two_cells(call)
     outer = call.shape(0)[:2]
     if call.option("merge_outputs"):
         return [Spec(DType.FLOAT32, (*outer, forward.units + backward.units))]
@@ -206,7 +206,7 @@ def _evaluate_two(call: Call, *values: np.ndarray | None) -> list[np.ndarray]:
     times = len(x) if hybrid and time_major and x.size else 1
     outputs = []
     for cell, own_x, reverse in zip(
-        _two_cells(call), (forward_x, backward_x), (False, True), strict=True
+        two_cells(call), (forward_x, backward_x), (False, True), strict=True
     ):
         assert own_x is not None
         out = _run(call, cell, values, own_x, auxiliary, reverse, times)
