@@ -21,12 +21,11 @@ import numpy as np
 from martlet.graph import ABSENT
 from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.targets import TARGETS
-from martlet.ops.operator import Spec
-from martlet.plan.arena import ALIGNMENT, Life, place
 from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
+from martlet.runtime.memory import Pairs, is_kept, lay_out, spec_of
 from martlet.runtime.threads import Pool, aligned, spread
 
 MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
@@ -45,22 +44,27 @@ class Segment:
 class NativePlan:
     """A plan laid out in memory, ready to run with `pool`.
 
-    variable: the array of a variable tensor, always the same one.
+    variable: the array of a variable tensor, always the same one. debug: run step by step, each
+    in memory of its own, and look for writes outside of it (`runtime/memory.py`).
     """
 
-    def __init__(self, plan: Plan, pool: Pool, variable: Callable[[int], np.ndarray]) -> None:
+    def __init__(
+        self, plan: Plan, pool: Pool, variable: Callable[[int], np.ndarray], debug: bool = False
+    ) -> None:
         self.plan = plan
+        self._debug = debug
         self.pool = pool
         image = pool.image
         lanes = TARGETS[image.image.target].lanes
         pairs, self.layout = _lowered(plan, lanes, pool.threads)
-        self._arena, self._offsets, scratch = _lay_out(plan, pairs, self.layout)
+        self._memory = lay_out(plan, pairs, self.layout, debug)
+        self._arena, self._offsets = self._memory.arena, self._memory.offsets
         self._pitches = self.layout.pitches
         self._variables = {i: variable(i) for i in _variables(plan, pairs)}
         self.views = {i: self._view(i) for i in self._offsets} | self._variables
         self._given = [i for i in self._offsets if plan.graph.tensors[i].is_variable]
         """Variables that are inputs of the graph: the caller's arrays."""
-        self._memory = [self._arena, *self._variables.values()]
+        self._written = [self._arena, *self._variables.values()]
         self.arena_bytes = self._arena.nbytes
         self._constants: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []
@@ -79,7 +83,7 @@ class NativePlan:
             self.segments[-1].count += len(lowering.steps)
             others = [s.number for s in work.steps if s is not work.step]
             self.nodes += [(work.step.number, *others)] * len(lowering.steps)
-            self._add(lowering, scratch[position])
+            self._add(lowering, self._memory.scratch[position])
         self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
         self._address: int = self._records.ctypes.data
         for record, native, block in zip(self._records, self.steps, self._blocks, strict=False):
@@ -113,7 +117,7 @@ class NativePlan:
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""
-        spec, start = _spec(self.plan, i), self._offsets[i]
+        spec, start = spec_of(self.plan, i), self._offsets[i]
         dtype, shape = spec.dtype.numpy, spec.shape or ()
         if i not in self._pitches:
             part = self._arena[start : start + spec.nbytes]
@@ -132,12 +136,21 @@ class NativePlan:
             and self.segments[0].step is None
             and ends <= set(self._offsets)
             and not self._given
+            and not self._debug
             and not any(i in self._pitches for i in ends)
         )
 
     def run_alone(self) -> None:
         """Run a plan that is one call, on the inputs that lie in the arena."""
         self.pool.run_at(self._address, len(self.steps))
+
+    def _run_segment(self, segment: Segment) -> None:
+        if not self._debug:
+            self.pool.run(self._records, segment.first, segment.count)
+            return
+        for k in range(segment.first, segment.first + segment.count):
+            self.pool.run(self._records, k, 1)
+            self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
 
     def run(
         self,
@@ -157,7 +170,7 @@ class NativePlan:
                 tick()
                 for i, array in state.items():
                     np.copyto(self.views[i], array)
-                self.pool.run(self._records, segment.first, segment.count)
+                self._run_segment(segment)
                 continue
             step = segment.step
             for i in step.inputs:
@@ -168,12 +181,8 @@ class NativePlan:
                     np.copyto(self.views[i], array)
                 elif i != ABSENT:
                     # A view would change when its place is used again, or the variable written.
-                    shared = any(np.may_share_memory(array, m) for m in self._memory)
+                    shared = any(np.may_share_memory(array, m) for m in self._written)
                     env[i] = array.copy() if shared else array
-
-
-Pairs = list[tuple[Work, "Lowering | None"]]
-"""Works in their order, with the steps that they became; None where NumPy runs them."""
 
 
 def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
@@ -209,72 +218,7 @@ def _lower(
     return lowering if lower is not None and lower(lowering) else None
 
 
-def _lay_out(
-    plan: Plan, pairs: Pairs, where: Layout
-) -> tuple[np.ndarray, dict[int, int], list[list[int]]]:
-    """(the arena, offsets of the tensors in it, offsets of each work's scratch), in bytes."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-
-    def touch(i: int, position: int) -> None:
-        i = where.root(i)
-        first[i] = min(first.get(i, position), position)
-        last[i] = max(last.get(i, position), position)
-
-    used: list[int] = []
-    wanted: set[int] = set()
-    for position, (work, lowering) in enumerate(pairs):
-        for i in [*work.inputs, *work.outputs]:
-            if i != ABSENT and i not in plan.values and not _is_kept(plan, i):
-                touch(i, position)
-                used.append(i)
-                if lowering is not None:
-                    wanted.add(where.root(i))
-    for i in plan.graph.inputs:
-        if i != ABSENT and where.root(i) in first:
-            touch(i, -1)
-            touch(i, len(pairs))
-    for i in plan.graph.outputs:
-        if where.root(i) in first:
-            touch(i, len(pairs))
-    tensors = sorted(wanted)
-    lives = [Life(_spec(plan, i).nbytes, first[i], last[i]) for i in tensors]
-    counts = []
-    for position, (_, lowering) in enumerate(pairs):
-        sizes = lowering.scratch_bytes if lowering else []
-        counts.append(len(sizes))
-        lives += [Life(n, position, position) for n in sizes]
-    places, size = place(lives)
-    roots = dict(zip(tensors, places, strict=False))
-    offsets = {}
-    for i in {*used, *tensors}:
-        if where.root(i) in roots:
-            itemsize = _spec(plan, i).dtype.numpy.itemsize
-            offsets[i] = roots[where.root(i)] + itemsize * where.offset(i)
-    rest = iter(places[len(tensors) :])
-    return _bytes(size), offsets, [[next(rest) for _ in range(n)] for n in counts]
-
-
 def _variables(plan: Plan, pairs: Pairs) -> set[int]:
     """The variables that native steps touch, those that the session keeps."""
     touched = {i for work, lowering in pairs if lowering is not None for i in work.inputs}
-    return {i for i in touched if i != ABSENT and _is_kept(plan, i)}
-
-
-def _is_kept(plan: Plan, i: int) -> bool:
-    """Whether a tensor is a variable that the session keeps."""
-    tensor = plan.graph.tensors[i]
-    return tensor.is_variable and not tensor.is_constant and i not in plan.graph.inputs
-
-
-def _spec(plan: Plan, i: int) -> Spec:
-    spec = plan.specs[i]
-    assert spec is not None
-    return spec
-
-
-def _bytes(size: int) -> np.ndarray:
-    """Bytes that start on a cache line; the system clears them when they are first touched."""
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + size]
+    return {i for i in touched if i != ABSENT and is_kept(plan, i)}

@@ -81,6 +81,7 @@ class Session:
         self._at_once: dict[Any, Plan] | None = None
         self.threads = threads
         self._machine_code = not (reference or keep_all)
+        self._debug = os.environ.get("MARTLET_DEBUG", "0") not in ("", "0")
         self._pool: Pool | None = None
         self._native: OrderedDict[int, NativePlan] = OrderedDict()
         self._live = 0
@@ -203,7 +204,7 @@ class Session:
         native = self._native.get(id(plan))
         if native is None or native.plan is not plan:
             variable = partial(self.variable, plan.index)
-            native = self._native[id(plan)] = NativePlan(plan, self._pool, variable)
+            native = self._native[id(plan)] = NativePlan(plan, self._pool, variable, self._debug)
         self._native.move_to_end(id(plan))
         while len(self._native) > PLANS_KEPT:
             self._native.popitem(last=False)
