@@ -3,6 +3,7 @@
 - What a CONCATENATION puts together is written where it belongs: its inputs become parts of its
   output. What a SPLIT takes apart is read where it is: its outputs become parts of its input.
 - A node that only renames elements (RESHAPE) lets its output be its input.
+- A node that can (`overwrites`) writes over an input that nobody reads after it.
 
 A part along the last dimension has rows that are further apart than they are long (`pitches`).
 It takes that every node which reads or writes the tensor can do so (`takes_pitch`); parts along
@@ -22,7 +23,7 @@ from martlet.graph import ABSENT
 from martlet.ops.joining import rescaled
 from martlet.ops.slicing import split_sizes
 from martlet.plan.fusion import Work
-from martlet.plan.lowering import VIEWS, takes_pitch
+from martlet.plan.lowering import VIEWS, overwrites, takes_pitch
 from martlet.plan.planner import Plan, Step
 
 
@@ -83,12 +84,14 @@ def layout(plan: Plan, works: Sequence[Work], lowered: Sequence[bool]) -> Layout
             maker.rename(work.step)
         elif work.step.call.op in ("SPLIT", "SPLIT_V"):
             maker.split(work.step)
+    maker.overwrite()
     return maker.result
 
 
 class _Maker:
     def __init__(self, plan: Plan, works: Sequence[Work], lowered: Sequence[bool]) -> None:
         self.plan = plan
+        self.works = works
         self.result = Layout(plan)
         self.users: dict[int, list[Step]] = {}
         self.native: set[int] = set()
@@ -161,6 +164,34 @@ class _Maker:
             return
         self.result.idle.add(step.number)
 
+    def overwrite(self) -> None:
+        """Let outputs lie where inputs lie that are read for the last time."""
+        result, specs = self.result, self.plan.specs
+        last: dict[int, float] = {}  # the work that needs a root for the last time
+        for position, work in enumerate(self.works):
+            for i in {*work.inputs, *work.outputs}:
+                last[result.root(i)] = position
+        last.update({result.root(i): math.inf for i in self.fixed})
+        for position, work in enumerate(self.works):
+            step = work.step
+            if not step.static or step.number in result.idle or len(work.outputs) != 1:
+                continue
+            y = work.outputs[0]
+            if y in result.parts or y == ABSENT:
+                continue
+            for x in (step.inputs[i] for i in overwrites(step.call)):
+                root = result.root(x)
+                if (
+                    last.get(root) == position
+                    and specs[x] == specs[y]
+                    and _nbytes(self.plan, root) == _nbytes(self.plan, x)
+                    and not any(i != x and result.root(i) == root for i in work.inputs)
+                    and {x, root} & self.native
+                ):
+                    result.parts[y] = Part(root, 0, _row(self.plan, y))
+                    last[root] = last[y]
+                    break
+
     def _place(
         self, part: int, whole: int, shape: Sequence[int], axis: int, before: int,
         maker: Step | None = None,
@@ -182,6 +213,11 @@ class _Maker:
         own = shape[-1] if math.prod(shape[:-1]) == 1 else pitch
         self.result.parts[part] = Part(whole, offset, own)
         return True
+
+
+def _nbytes(plan: Plan, tensor: int) -> int:
+    spec = plan.specs[tensor]
+    return 0 if spec is None else spec.nbytes
 
 
 def _row(plan: Plan, tensor: int) -> int:

@@ -14,7 +14,7 @@ meaning runs) or adds the native steps that compute its outputs:
 A kernel's name, its arguments and what a unit is are those of `martlet.kernels`. Whatever the
 kernels are told here stays inside the tensors, since the shapes were checked by `infer`.
 
-Two things make a node's work larger than its operator, for families that say that they can:
+Three things spare memory and copies, for families that say that they can:
 
 - `pitched=True`: a tensor may lie among others, as a part of the output of a CONCATENATION that is
   never copied. Its rows (along the last dimension) are then further apart than they are long:
@@ -24,6 +24,8 @@ Two things make a node's work larger than its operator, for families that say th
   `l.residual()` and `l.residual_pitch()` of an ADD behind it, `l.fused.shift` of an ADD of a
   constant, `l.activation()` of the activation of whatever came last; `l.input(0)` and `l.output()`
   are the tensors at the ends.
+- `overwrites=(0, 1)`: the output may lie where one of these inputs lies that nobody needs any
+  more. For kernels that read each element before they write the one in its place, and never again.
 """
 
 from __future__ import annotations
@@ -198,13 +200,17 @@ Lower = Callable[[Lowering], bool]
 _LOWER: dict[str, Lower] = {}
 _PITCHED: dict[str, bool] = {}
 _ABSORBS: dict[str, frozenset[str]] = {}
+_OVERWRITES: dict[str, tuple[int, ...]] = {}
 _loaded = False
 VIEWS = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Builtins whose output has the elements of input 0 in the same order: no step at all."""
 
 
 def lowers(
-    *names: str, pitched: bool = False, absorbs: Sequence[str] = ()
+    *names: str,
+    pitched: bool = False,
+    absorbs: Sequence[str] = (),
+    overwrites: Sequence[int] = (),
 ) -> Callable[[Lower], Lower]:
     """Register a function for builtins; the module's docstring says what it may promise."""
 
@@ -213,6 +219,7 @@ def lowers(
             _LOWER[name] = function
             _PITCHED[name] = pitched
             _ABSORBS[name] = frozenset(absorbs)
+            _OVERWRITES[name] = tuple(overwrites)
         return function
 
     return register
@@ -226,6 +233,11 @@ def takes_pitch(call: Call) -> bool:
 def absorbs(call: Call) -> frozenset[str]:
     """What a node can do for its neighbours."""
     return frozenset() if lowering_of(call) is None else _ABSORBS[call.op]
+
+
+def overwrites(call: Call) -> tuple[int, ...]:
+    """Inputs of the output's shape and type in whose memory a node may write its output."""
+    return () if lowering_of(call) is None else _OVERWRITES[call.op]
 
 
 def lowering_of(call: Call) -> Lower | None:

@@ -36,33 +36,36 @@ def _unary(lowering: Lowering, kernel: str, *numbers: float) -> bool:
     return rowwise(lowering, f"{kernel}_f32", [0], *numbers, forms=False)
 
 
-@lowers(*PLAIN, pitched=True)
+@lowers(*PLAIN, pitched=True, overwrites=(0,))
 def plain(lowering: Lowering) -> bool:
     return _unary(lowering, lowering.call.op.lower())
 
 
-@lowers(*CLAMPS, pitched=True)
+@lowers(*CLAMPS, pitched=True, overwrites=(0,))
 def clamp(lowering: Lowering) -> bool:
     return _unary(lowering, "clamp", *CLAMPS[lowering.call.op])
 
 
-@lowers("LEAKY_RELU", pitched=True)
+@lowers("LEAKY_RELU", pitched=True, overwrites=(0,))
 def leaky_relu(lowering: Lowering) -> bool:
     return _unary(lowering, "leaky_relu", float(lowering.call.option("alpha")))
 
 
-@lowers("GELU", pitched=True)
+@lowers("GELU", pitched=True, overwrites=(0,))
 def gelu(lowering: Lowering) -> bool:
     return _unary(lowering, "gelu_tanh" if lowering.call.option("approximate") else "gelu")
 
 
-@lowers("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD", pitched=True)
+@lowers(
+    "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD",
+    pitched=True, overwrites=(0, 1),
+)  # fmt: skip
 def unactivated(lowering: Lowering) -> bool:
     op = lowering.call.op
     return _pair(lowering, [DType.FLOAT32], op.lower()) or _integers(lowering)
 
 
-@lowers("POW", pitched=True)
+@lowers("POW", pitched=True, overwrites=(0, 1))
 def power(lowering: Lowering) -> bool:
     """Where all have one whole exponent of 2 or more, the powers are kept finite."""
     call = lowering.call
@@ -76,7 +79,7 @@ def power(lowering: Lowering) -> bool:
     return _pair(lowering, [DType.FLOAT32], "pow", *interval)
 
 
-@lowers("FLOOR_DIV", pitched=True)
+@lowers("FLOOR_DIV", pitched=True, overwrites=(0, 1))
 def floor_divide(lowering: Lowering) -> bool:
     """By a constant: a divisor of zero is an error."""
     divisor = lowering.call.value(1)
@@ -84,7 +87,7 @@ def floor_divide(lowering: Lowering) -> bool:
     return known and _pair(lowering, [DType.FLOAT32], "floor_div")
 
 
-@lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",))
+@lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",), overwrites=(0, 1))
 def activated(lowering: Lowering) -> bool:
     interval = clamp_of(lowering)
     if interval is None:
@@ -108,7 +111,7 @@ def _pair(lowering: Lowering, types: Sequence[DType], name: str, *numbers: float
     return rowwise(lowering, f"{name}_{SUFFIXES[dtype]}", [0, 1], *numbers)
 
 
-@lowers("MUL", pitched=True, absorbs=("SHIFT", "ACTIVATION"))
+@lowers("MUL", pitched=True, absorbs=("SHIFT", "ACTIVATION"), overwrites=(0, 1))
 def multiply(lowering: Lowering) -> bool:
     """A product; with a SHIFT, the ADD of a constant behind it, too."""
     shift = lowering.fused.shift
