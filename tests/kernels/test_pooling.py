@@ -154,7 +154,3 @@ def test_an_average_over_the_whole_image_is_a_mean(target: Target) -> None:
     assert [step.kernel for step in lowering.steps] == ["mean_f32"]
     check(target, "AVERAGE_POOL_2D", inputs, opts)
     check(target, "AVERAGE_POOL_2D", inputs, options((9, 20), (9, 20)))
-
-
-def test_means_over_other_axes_are_left_to_numpy() -> None:
-    assert lower(*one_node("MEAN", [normal(1, 2, 3, 4), const(np.array([3], np.int32))])) is None

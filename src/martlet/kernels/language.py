@@ -363,6 +363,11 @@ class Builder:
         """One lane as a scalar."""
         return self.emit(value.type.of(0), f"extractelement {value.type} {value.name}, i64 {i}")
 
+    def with_lane(self, value: Value, i: int, lane: Value) -> Value:
+        """The vector with another scalar in one lane."""
+        text = f"insertelement {value.type} {value.name}, {lane.type} {lane.name}, i64 {i}"
+        return self.emit(value.type, text)
+
     def lane_numbers(self, element: Type = I32, lanes: int | None = None) -> Value:
         """0, 1, 2, … in the lanes of a vector."""
         count = self.lanes if lanes is None else lanes

@@ -67,17 +67,21 @@ def rows(
         index0.value = indices[0] + wraps1.to(next2.type)
 
 
-def pieces(k: Builder, start: Value, stop: Value) -> Iterator[tuple[Value, int]]:
+def pieces(
+    k: Builder, start: Value, stop: Value, lanes: int | None = None
+) -> Iterator[tuple[Value, int]]:
     """(element, number of lanes) of whole vectors, then of a half, a quarter… of one, as needed.
 
-    The body is written for every width. For rows with short rests this beats a mask: masked
-    stores take many cycles where a processor has them, and a branch for each lane where not.
+    The body is written for every width, from `lanes` (those of a vector) down to 1. For rows with
+    short rests this beats a mask: masked stores take many cycles where a processor has them, and a
+    branch for each lane where not.
     """
-    whole = start + (stop - start) // k.lanes * k.lanes
-    for i in k.range(start, whole, k.lanes):
-        yield i, k.lanes
+    widest = lanes or k.lanes
+    whole = start + (stop - start) // widest * widest
+    for i in k.range(start, whole, widest):
+        yield i, widest
     position = k.variable(whole)
-    width = k.lanes // 2
+    width = widest // 2
     while width:
         at = position.value
         with k.when(at + width <= stop):

@@ -1,7 +1,4 @@
-"""MAX_POOL_2D, AVERAGE_POOL_2D, and MEAN over height and width, in float32 (`kernels/pooling.py`).
-
-An average over the whole image is a mean, whichever operator asks for it.
-"""
+"""MAX_POOL_2D and AVERAGE_POOL_2D in float32 (`kernels/pooling.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 
 from martlet.dtypes import DType
 from martlet.kernels.pooling import LINE, SQUARES
-from martlet.ops.operator import Call
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
 from martlet.plan.lowering.dense import clamp_of
@@ -34,7 +30,7 @@ def pool(lowering: Lowering) -> bool:
     if lowering.size(0) * math.prod(axis.positions for axis in axes) == 0:
         return True
     whole = all(axis.positions == 1 and axis.taps - axis.before >= axis.size for axis in axes)
-    if call.op == "AVERAGE_POOL_2D" and whole:
+    if call.op == "AVERAGE_POOL_2D" and whole:  # the mean of the image
         _mean(lowering, interval)
         return True
     image, units = image_arguments(lowering, axes)
@@ -46,23 +42,6 @@ def pool(lowering: Lowering) -> bool:
         units=units, grain=1,
     )  # fmt: skip
     return True
-
-
-@lowers("MEAN", pitched=True)
-def mean(lowering: Lowering) -> bool:
-    """The mean over height and width of an image (batch, height, width, channels)."""
-    call = lowering.call
-    if call.dtype(0) is not DType.FLOAT32 or call.rank(0) != 4 or _axes(call) != {1, 2}:
-        return False
-    if lowering.size(0) == 0:
-        return False
-    _mean(lowering, (-math.inf, math.inf))
-    return True
-
-
-def _axes(call: Call) -> set[int]:
-    listed = call.value(1)
-    return set() if listed is None else {int(axis) % 4 for axis in listed.ravel()}
 
 
 def _mean(lowering: Lowering, interval: tuple[float, float]) -> None:
