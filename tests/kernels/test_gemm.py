@@ -124,7 +124,31 @@ def test_a_residual_is_added_before_clamping_even_in_its_own_memory(
 
 def test_blocks_give_every_thread_work() -> None:
     for sizes in ((3136, 64, 576), (49, 1024, 1024), (12544, 32, 16), (1, 4000, 4000)):
-        assert blocking(*sizes, lanes=8, threads=4).units >= 12
+        assert blocking(*sizes, lanes=8, threads=4).units >= 8
+
+
+@pytest.mark.parametrize("sizes", [(49, 160, 960), (196, 96, 576), (784, 192, 32), (196, 64, 384)])
+def test_threads_take_equal_shares(sizes: tuple[int, int, int]) -> None:
+    rows, columns, _ = sizes
+    plan = blocking(*sizes, lanes=8, threads=2)
+    groups = -(-columns // (plan.width * plan.group))
+    units = [
+        min(plan.block, rows - start) * min(plan.width * plan.group, columns - column)
+        for start in range(0, rows, plan.block)
+        for column in range(0, columns, plan.width * plan.group)
+    ]
+    assert len(units) == plan.units == groups * -(-rows // plan.block)
+    half = plan.units // 2
+    shares = [sum(units[:half]), sum(units[half : 2 * half])]
+    shares[1] += sum(units[2 * half :])
+    assert max(shares) < 0.55 * rows * columns
+
+
+def test_blocks_do_not_grow_for_threads() -> None:
+    for sizes in ((12544, 96, 16), (49, 1280, 320), (3136, 24, 144)):
+        alone, shared = (blocking(*sizes, lanes=8, threads=n) for n in (1, 5))
+        assert shared.block <= alone.block
+        assert shared.group <= alone.group
     assert blocking(1, 10, 10, lanes=8, threads=4).units == 1
 
 

@@ -166,7 +166,7 @@ def test_what_is_no_number_does_not_leave_its_image() -> None:
 
 
 def test_large_products_pay() -> None:
-    for sizes in ((196, 512, 512), (784, 256, 256), (289, 192, 768), (1225, 64, 288)):
+    for sizes in ((196, 512, 512), (784, 256, 256), (289, 192, 768), (784, 128, 512)):
         assert all(pays(*sizes, lanes) for lanes in (4, 8))
     for sizes in ((12544, 64, 32), (49, 1024, 1024), (196, 384, 64)):
         assert not any(pays(*sizes, lanes) for lanes in (4, 8, 16))

@@ -7,8 +7,7 @@ Out: a `Blocking`, whose numbers are arguments of the kernels in `kernels/gemm.p
 2. A group is as many panels of B as fit in a part of the second-level cache: a tile of A's rows
    meets them one after another, so A comes from the first level.
 3. A block is as many rows of A as fit in such a part, so they are still there for the next group.
-4. For several threads, units are halved until there are some for each: groups where B is the
-   larger matrix, else blocks.
+4. For several threads, units are made smaller, such that all end together, and soon.
 
 The depth is not cut. A panel of B that is larger than the cache comes from the next level, 64
 bytes for 12 multiply-adds of a 6x2 tile, which costs nothing measurable (49x512x4608 runs at the
@@ -18,6 +17,7 @@ speed of 49x512x512).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +27,11 @@ from martlet.plan.arena import ALIGNMENT
 
 CACHE_PART = 128 << 10
 FEWEST_TILES = 8  # in a block, for each of which a panel comes from beyond the cache
-UNITS_EACH = 6  # for a thread, at least, where there is work enough
-SMALLEST_UNIT = 1 << 18  # multiply-adds
+UNITS_EACH = 6  # for each of several threads: more are not looked at
+SMALLEST_UNIT = 1 << 17  # multiply-adds
+UNIT = 200  # time to take a unit
+LATE = 0.05  # of a unit: how much later a thread may begin than others
+AGAIN = 0.5  # time to read a vector of B, or an element of A, for another unit
 LATENCY = 6  # operations that must be under way at once
 LOAD = 1.25  # time of a load from the first-level cache, in multiply-adds
 LANES = 5  # time to add up the lanes of a vector
@@ -60,23 +63,54 @@ def blocking(
     panels = -(-columns // width)
     group = min(panels, max(1, CACHE_PART // (4 * depth * width)))
     fitting = max(FEWEST_TILES * tile.rows, CACHE_PART // (row_bytes or 4 * depth))
-    block = _even(rows, max(1, round(rows / fitting)), tile)
-    wanted = 1
-    if threads > 1:
-        wanted = min(threads * UNITS_EACH, rows * columns * depth // SMALLEST_UNIT)
-    while -(-rows // block) * -(-panels // group) < wanted:
-        if group > 1 and (columns > rows or block == tile.rows):
-            group = -(-group // 2)
-        elif block > tile.rows:
-            block = _even(rows, 2 * -(-rows // block), tile)
-        else:
-            break
+    block = _even(rows, max(1, round(rows / fitting)), tile.rows)
+    if threads > 1 and rows * columns * depth >= 2 * SMALLEST_UNIT:
+        block, group = shared(
+            rows, panels, block, group, tile.rows, threads,
+            lambda n: _cost(tile, n, width, depth, run, lanes) + AGAIN * depth * tile.vectors,
+            lambda n: AGAIN * depth * n,
+        )  # fmt: skip
     return Blocking(tile, width, block, group, -(-rows // block) * -(-panels // group))
 
 
-def _even(rows: int, blocks: int, tile: Tile) -> int:
+def shared(
+    rows: int, panels: int, block: int, group: int, tile_rows: int, threads: int,
+    panel: Callable[[int], float], begin: Callable[[int], float],
+) -> tuple[int, int]:  # fmt: skip
+    """(rows in a block, panels in a group), at most those given, such that threads end soon.
+
+    panel(rows): time for a panel of a unit, begin(rows): for what is once in a unit. The threads
+    take equal numbers of units first (`kernels/executor.py`), then one by one what is left.
+    """
+    blocks, groups = -(-rows // block), -(-panels // group)
+    most = max(threads * UNITS_EACH, blocks * groups)
+    sizes = {min(rows, _even(rows, n, tile_rows)) for n in range(blocks, most // groups + 1)}
+    widths = {-(-panels // n) for n in range(groups, min(panels, most // blocks) + 1)}
+    best, least = (block, group), math.inf
+    for size in sorted(sizes, reverse=True):
+        whole, last = divmod(rows, size)
+        each, once = panel(size), begin(size)
+        all_rows = whole * each + (panel(last) if last else 0)
+        all_once = whole * once + (begin(last) if last else 0)
+        for width in sorted(widths, reverse=True):
+            across = -(-panels // width)
+            units = (whole + (last > 0)) * across
+            if units > most:
+                break
+            unit = width * each + once + UNIT
+            total = all_rows * panels + all_once * across + UNIT * units
+            share, left = divmod(units, threads)
+            smallest = panel(last) / each * unit if last else unit
+            end = share * unit + (0, smallest, unit)[min(left, 2)]
+            cost = max(total / threads, end) + LATE * unit
+            if cost < least:
+                best, least = (size, width), cost
+    return best
+
+
+def _even(rows: int, blocks: int, tile_rows: int) -> int:
     """The size of so many blocks that are about equal: whole tiles."""
-    return max(1, -(-rows // (blocks * tile.rows))) * tile.rows
+    return max(1, -(-rows // (blocks * tile_rows))) * tile_rows
 
 
 def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int) -> float:

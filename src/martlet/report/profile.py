@@ -32,7 +32,7 @@ from martlet.runtime.native import NativePlan
 
 SECONDS = 2.0
 LEAST_RUNS = 5
-REDUCED = ("winograd", "strassen")  # in the names of kernels that multiply less than the direct algorithm
+REDUCED = ("winograd", "strassen")  # in the names of kernels that multiply less
 MULTIPLYING = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "BATCH_MATMUL"}
 )

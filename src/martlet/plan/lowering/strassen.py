@@ -21,13 +21,13 @@ import numpy as np
 
 from martlet.kernels.strassen import PRODUCTS, packed, slot_floats
 from martlet.kernels.winograd import SLOT_FLAG, tile_of
-from martlet.plan.blocking import SMALLEST_UNIT, UNITS_EACH, aligned, padded, tile_time
+from martlet.plan.blocking import AGAIN, aligned, padded, shared, tile_time
 from martlet.plan.lowering import Lowering
 
 BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
 BEGIN_ONE = 9  # the same where they are read and stored more often
-SUMS = 8  # time for a vector of each of S1 to S4
-GAIN = 1.03  # less than this is not worth the memory for weights
+SUMS = 12  # time for a vector of each of S1 to S4
+GAIN = 1.04  # less than this is not worth the memory for weights
 FEWEST_ROWS = 64
 CACHE_PART = 128 << 10  # bytes of S in a block
 EVEN = 30.0
@@ -46,9 +46,7 @@ def strassen(
     width = tile.width(lanes)
     block, group, units = blocks(images, rows, columns, depth, lanes, threads)
     residual, slot = lowering.residual(), slot_floats(lanes, block, half)
-    factors = lowering.packed(
-        weights, ("strassen", width), lambda: packed(weights, width, aligned)
-    )
+    factors = lowering.packed(weights, ("strassen", width), lambda: packed(weights, width, aligned))
     flags = lowering.scratch(8 * SLOT_FLAG * threads)
     lowering.step("winograd_slots", flags, units=threads)
     lowering.step(
@@ -72,7 +70,7 @@ def pays(rows: int, columns: int, depth: int, lanes: int) -> bool:
     pairs = -(-columns // (2 * width))
     direct = -(-columns // width) * tile_time(tile, rows) * (depth + BEGIN)
     half = -(-rows // 2)
-    products = PRODUCTS * pairs * tile_time(tile, half) * (depth // 2 + BEGIN_ONE)
+    products = pairs * _products(half, depth, lanes)
     return GAIN * (products + SUMS * half * depth / 2 / lanes) < direct
 
 
@@ -87,20 +85,19 @@ def blocks(
     def of(count: int) -> int:
         return -(-half // (count * tile.rows)) * tile.rows
 
-    count, group = -(-half // most), pairs
-    block = of(count)
-    wanted = 1
+    block, group = -(-half // (-(-half // most) * tile.rows)) * tile.rows, pairs
     if threads > 1:
-        wanted = min(threads * UNITS_EACH, images * rows * columns * depth // SMALLEST_UNIT)
-    while images * -(-half // block) * -(-pairs // group) < wanted:
-        if block > 4 * tile.rows:
-            count *= 2
-            block = max(4 * tile.rows, of(count))
-        elif group > 1:
-            group = -(-group // 2)
-        else:
-            break
+        block, group = shared(
+            half, pairs, block, group, tile.rows, threads,
+            lambda n: _products(n, depth, lanes), lambda n: SUMS * n * depth / 2 / lanes,
+        )  # fmt: skip
     return block, group, images * -(-half // block) * -(-pairs // group)
+
+
+def _products(rows: int, depth: int, lanes: int) -> float:
+    """Time for a pair of panels and so many pairs of rows."""
+    tile, steps = tile_of(lanes), depth // 2 + BEGIN_ONE
+    return PRODUCTS * (tile_time(tile, rows) * steps + AGAIN * tile.vectors * steps)
 
 
 def _uneven(weights: np.ndarray) -> bool:
