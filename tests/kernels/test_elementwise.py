@@ -105,6 +105,16 @@ def test_a_kernel_may_write_where_it_reads(target: Target) -> None:
     assert x.tolist() == [i * i for i in range(21)]
 
 
+@each
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_signs_of_integers(dtype: Any, target: Target) -> None:
+    info = np.iinfo(dtype)
+    x = np.array([0, 1, -1, 5, -7, info.min, info.max, *range(-9, 9)], dtype)
+    for op in ("NEG", "ABS", "SIGN")[: 3 if dtype is np.int32 else 1]:
+        check(target, op, [x])
+        check(target, op, [np.tile(x, (3, 1))], split=4)
+
+
 # Two operands ---------------------------------------------------------------------------------
 
 SHAPES = [
@@ -248,4 +258,4 @@ def test_many_dimensions_take_several_steps(target: Target) -> None:
 
 def test_other_types_are_left_to_numpy() -> None:
     assert not is_lowered("ADD", [np.ones(3, np.int16)] * 2)
-    assert not is_lowered("ABS", [np.ones(3, np.int32)])
+    assert not is_lowered("ABS", [np.ones(3, np.int16)])

@@ -71,6 +71,15 @@ def test_booleans(op: str, shape: tuple[int, ...], other: tuple[int, ...], targe
 
 @each
 @shapes
+def test_bits(shape: tuple[int, ...], other: tuple[int, ...], target: Target) -> None:
+    places = few(np.int32, *other) * 17  # beyond both ends
+    for a, b in ((few(np.int32, *shape) * 12345, places), (places, few(np.int32, *shape))):
+        same(target, "BITWISE_XOR", [a, b], [DType.INT32])
+        same(target, "RIGHT_SHIFT", [a, b], [DType.INT32])
+
+
+@each
+@shapes
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int64, np.bool_])
 def test_choices(
     shape: tuple[int, ...], other: tuple[int, ...], dtype: Any, target: Target
@@ -94,4 +103,5 @@ def test_a_condition_chooses_rows(target: Target) -> None:
 def test_strings_and_short_numbers_are_left_to_numpy() -> None:
     x = np.array([1, 2], np.int16)
     assert not is_lowered("LESS", [x, x], outputs=BOOL)
+    assert not is_lowered("RIGHT_SHIFT", [x, x])
     assert not is_lowered("SELECT_V2", [x > 1, x, x], outputs=[DType.INT16])

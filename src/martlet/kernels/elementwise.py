@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import F32, F64, I8, Builder, Value, arguments
+from martlet.kernels.language import F32, F64, I8, I32, Builder, Value, arguments
 from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, power, sin, tanh
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
@@ -115,6 +115,12 @@ BINARY: dict[str, Expression] = {
     "floor_mod": floor_modulo,
     "pow": _clamped(power),
 }
+INTEGER_UNARY: dict[tuple[str, str], Expression] = {
+    ("abs", "i32"): lambda k, x: k.absolute(x),
+    ("neg", "i32"): lambda k, x: -x,
+    ("neg", "i64"): lambda k, x: -x,
+    ("sign", "i32"): lambda k, x: (x > 0).to(I32) - (x < 0).to(I32),
+}
 INTEGER_BINARY: dict[str, Expression] = {
     "add": lambda k, a, b: a + b,
     "sub": lambda k, a, b: a - b,
@@ -122,6 +128,11 @@ INTEGER_BINARY: dict[str, Expression] = {
     "maximum": lambda k, a, b: k.maximum(a, b),
     "minimum": lambda k, a, b: k.minimum(a, b),
 }
+BITWISE: dict[str, Expression] = {
+    "bitwise_xor": lambda k, a, b: a ^ b,
+    "right_shift": lambda k, a, b: a >> k.minimum(k.maximum(b, 0), 31),
+}
+"""Of int32."""
 COMPARISON: dict[str, Expression] = {
     "equal": lambda k, a, b: a.equals(b).to(I8),
     "not_equal": lambda k, a, b: a.differs(b).to(I8),
@@ -160,7 +171,7 @@ def _numbers(f: Expression, operands: int) -> list[str]:
     return list(inspect.signature(f).parameters)[1 + operands :]
 
 
-def _rowwise(
+def rowwise(
     name: str, f: Expression, operands: Sequence[str], form: str, result: str = "float"
 ) -> Kernel:
     """The kernel of an expression of operands of these element types."""
@@ -188,23 +199,25 @@ def _rowwise(
 
 def kernels(target: Target) -> list[Kernel]:
     """All elementwise kernels. They are the same for every target."""
-    found = [_rowwise(f"{name}_f32", f, ["float"], "v") for name, f in UNARY.items()]
+    found = [rowwise(f"{name}_f32", f, ["float"], "v") for name, f in UNARY.items()]
     for name, f in BINARY.items():
-        found += [_rowwise(f"{name}_f32_{form}", f, ["float"] * 2, form) for form in FORMS]
+        found += [rowwise(f"{name}_f32_{form}", f, ["float"] * 2, form) for form in FORMS]
+    for (name, element), f in INTEGER_UNARY.items():
+        found.append(rowwise(f"{name}_{element}", f, [element], "v", element))
     for element in ("i32", "i64"):
         for name, f in INTEGER_BINARY.items():
-            found += [
-                _rowwise(f"{name}_{element}_{o}", f, [element] * 2, o, element) for o in FORMS
-            ]
+            found += [rowwise(f"{name}_{element}_{o}", f, [element] * 2, o, element) for o in FORMS]
     for element in ("float", "i32", "i64"):
         for name, f in COMPARISON.items():
             full = f"{name}_{SHORT[element]}"
-            found += [_rowwise(f"{full}_{o}", f, [element] * 2, o, "i8") for o in FORMS]
+            found += [rowwise(f"{full}_{o}", f, [element] * 2, o, "i8") for o in FORMS]
+    for name, f in BITWISE.items():
+        found += [rowwise(f"{name}_i32_{o}", f, ["i32"] * 2, o, "i32") for o in FORMS]
     for name, f in LOGICAL.items():
-        found += [_rowwise(f"{name}_{o}", f, ["i8"] * 2, o, "i8") for o in FORMS]
-    found.append(_rowwise("logical_not", lambda k, a: a ^ 1, ["i8"], "v", "i8"))
+        found += [rowwise(f"{name}_{o}", f, ["i8"] * 2, o, "i8") for o in FORMS]
+    found.append(rowwise("logical_not", lambda k, a: a ^ 1, ["i8"], "v", "i8"))
     for element in ("i8", "i32", "i64"):
         operands = ["i8", element, element]
-        found += [_rowwise(f"select_{element}_{o}", choose, operands, o, element) for o in CHOICES]
-    found.append(_rowwise("scale_shift_f32", scale_shift, ["float"] * 3, "vvv"))
+        found += [rowwise(f"select_{element}_{o}", choose, operands, o, element) for o in CHOICES]
+    found.append(rowwise("scale_shift_f32", scale_shift, ["float"] * 3, "vvv"))
     return found

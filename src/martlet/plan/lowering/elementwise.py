@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.elementwise import INTEGER_BINARY
+from martlet.kernels.elementwise import INTEGER_BINARY, INTEGER_UNARY
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.dense import LARGEST, clamp_of
 from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
@@ -38,7 +38,10 @@ def _unary(lowering: Lowering, kernel: str, *numbers: float) -> bool:
 
 @lowers(*PLAIN, pitched=True, overwrites=(0,))
 def plain(lowering: Lowering) -> bool:
-    return _unary(lowering, lowering.call.op.lower())
+    name, element = lowering.call.op.lower(), SUFFIXES.get(lowering.call.dtype(0), "")
+    if (name, element) in INTEGER_UNARY:
+        return rowwise(lowering, f"{name}_{element}", [0], forms=False)
+    return _unary(lowering, name)
 
 
 @lowers(*CLAMPS, pitched=True, overwrites=(0,))

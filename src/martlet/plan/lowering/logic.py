@@ -31,6 +31,13 @@ def logical(lowering: Lowering) -> bool:
     return rowwise(lowering, lowering.call.op.lower(), [0, 1])
 
 
+@lowers("BITWISE_XOR", "RIGHT_SHIFT", pitched=True)
+def bitwise(lowering: Lowering) -> bool:
+    """Of int32."""
+    int32 = lowering.call.dtype(0) is DType.INT32
+    return int32 and rowwise(lowering, f"{lowering.call.op.lower()}_i32", [0, 1])
+
+
 @lowers("LOGICAL_NOT", pitched=True)
 def logical_not(lowering: Lowering) -> bool:
     return rowwise(lowering, "logical_not", [0], forms=False)

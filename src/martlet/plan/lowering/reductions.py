@@ -223,7 +223,7 @@ def _in_chunks(how: _Reduction, kept: Dimensions, length: int, divisor: int) -> 
 # Running sums ---------------------------------------------------------------------------------
 
 
-@lowers("CUMSUM", pitched=True)
+@lowers("CUMSUM", pitched=True, overwrites=(0,))
 def cumulative_sum(lowering: Lowering) -> bool:
     call = lowering.call
     shape, dtype, axis = call.shape(0), call.dtype(0), _axes(call)
