@@ -85,9 +85,7 @@ def test_a_write_beside_a_tensor_is_reported(
 
     change_neg(monkeypatch, shift)
     session, x = negated()
-    with pytest.raises(
-        AssertionError, match=r"neg_f32, of nodes \(0,\), wrote .* 'neg_0'"
-    ):
+    with pytest.raises(AssertionError, match=r"neg_f32, of nodes \(0,\), wrote .* 'neg_0'"):
         run(session, x)
 
 
