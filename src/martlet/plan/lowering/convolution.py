@@ -1,9 +1,10 @@
 """CONV_2D in float32 with constant weights, as a matrix product (`kernels/gemm.py`).
 
 A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels, which large
-ones multiply by Strassen's algorithm (`strassen.py`). A window as
-large as the image has one place: a row for each image, if pixels lie side by side. Any other is
-gathered on the way into the product, unless Winograd's algorithms take less time (`winograd.py`).
+ones multiply by Strassen's algorithm (`strassen.py`). A window as large as the image has one place:
+a row for each image, if pixels lie side by side. Some windows over images of three channels have
+kernels of their own (`stem.py`). Any other is gathered on the way into the product, unless
+Winograd's algorithms take less time (`winograd.py`).
 A convolution in groups is a product for each: of some channels of the pixels, to some channels.
 """
 
@@ -23,6 +24,7 @@ from martlet.plan.lowering.dense import (
     has_constant_bias,
     product,
 )
+from martlet.plan.lowering.stem import stem
 from martlet.plan.lowering.strassen import strassen
 from martlet.plan.lowering.winograd import winograd
 
@@ -42,6 +44,8 @@ def conv_2d(lowering: Lowering) -> bool:
     axes = lowering.image_axes((taps_h, taps_w))
     windows = batches * axes[0].positions * axes[1].positions
     if windows == 0 or (groups == 1 and winograd(lowering, weights)):
+        return True
+    if stem(lowering, weights, axes, interval):
         return True
     matrix = weights.reshape(groups, channels // groups, -1)
     _, columns, length = matrix.shape
