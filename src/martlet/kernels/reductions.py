@@ -20,7 +20,7 @@ unless it is the start. A sum is divided by `divisor`; quotients of integers are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from martlet.kernels.kernel import Kernel
@@ -88,6 +88,7 @@ def _smaller(k: Builder, a: Value, b: Value) -> Value:
 
 I64 = Type("i64")
 LARGEST = Reduction(_larger, skips=True)
+SMALLEST = Reduction(_smaller, skips=True)
 REDUCTIONS: dict[str, dict[str, Reduction]] = {
     "sum": {
         "float": Reduction(_add, F64, divides=True),
@@ -100,7 +101,7 @@ REDUCTIONS: dict[str, dict[str, Reduction]] = {
     },
     "prod": dict.fromkeys(("float", "i32", "i64"), Reduction(_multiply)),
     "max": dict.fromkeys(("float", "i8", "i32", "i64"), LARGEST),
-    "min": dict.fromkeys(("float", "i8", "i32", "i64"), Reduction(_smaller, skips=True)),
+    "min": dict.fromkeys(("float", "i8", "i32", "i64"), SMALLEST),
     "any": {"i8": Reduction(lambda k, a, b: a | b)},
     "all": {"i8": Reduction(lambda k, a, b: a & b)},
 }
@@ -110,12 +111,19 @@ OUTER = ("count2: i64", "step2: i64", "count1: i64", "step1: i64")
 
 
 class Totals:
-    """Totals of vectors of every width, from `lanes` down to 1: what `pieces` hands out."""
+    """Totals of vectors of every width, from `lanes` down to 1: what `pieces` hands out.
 
-    def __init__(self, k: Builder, how: Reduction, start: Value, lanes: int) -> None:
+    read: what is done to the elements first.
+    """
+
+    def __init__(
+        self, k: Builder, how: Reduction, start: Value, lanes: int,
+        read: Callable[[Value], Value] = lambda value: value,
+    ) -> None:  # fmt: skip
         self.k = k
         self.how = how
         self.lanes = lanes
+        self.read = read
         self.of: dict[int, Variable] = {}
         width = lanes
         while width:
@@ -127,12 +135,15 @@ class Totals:
         k, step = self.k, TOGETHER * self.lanes
         whole = length // step * step
         for i in k.range(0, whole, step):
-            values = [k.load(x, i + n * self.lanes, lanes=self.lanes) for n in range(TOGETHER)]
-            self.join(values)
+            self.join(
+                self.read(k.load(x, i + n * self.lanes, lanes=self.lanes)) for n in range(TOGETHER)
+            )
         for i, lanes in pieces(k, whole, length, self.lanes):
-            self.join([k.load(x, i, lanes=lanes)])
+            self.join([self.read(k.load(x, i, lanes=lanes))])
 
-    def join(self, values: Sequence[Value]) -> None:
+    def join(self, values: Iterable[Value]) -> None:
+        """Add vectors of one width."""
+        values = list(values)
         total = self.of[values[0].type.lanes]
         total.value = self.how.add(self.k, total.value, values)
 
@@ -187,7 +198,7 @@ def reduce_columns(how: Reduction, apart: bool = False) -> Callable[..., None]:
         def load(column: Pointer, row: Value, lanes: int) -> Value:
             if not apart:
                 return k.load(column, row * step0, lanes=lanes)
-            return _gathered(k, column + row * step0, x_step, lanes)
+            return gathered(k, column + row * step0, x_step, lanes)
 
         for (x_at, y_at), first, last in rows(k, fields[:-2], *fields[-2:]):
             for at, lanes in pieces(k, first, last, widest):
@@ -205,7 +216,7 @@ def reduce_columns(how: Reduction, apart: bool = False) -> Callable[..., None]:
     return write
 
 
-def _gathered(k: Builder, p: Pointer, step: Value, lanes: int) -> Value:
+def gathered(k: Builder, p: Pointer, step: Value, lanes: int) -> Value:
     """A vector of elements that are `step` apart."""
     result = k.broadcast(k.scalar(p), lanes)
     for lane in range(1, lanes):

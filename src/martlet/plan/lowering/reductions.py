@@ -68,7 +68,7 @@ class _Reduction:
     def rows(self, x: Ref, y: Ref, kept: Dimensions, reduced: Dimensions, divisor: int = 1) -> None:
         """The last reduced dimension is the last of all."""
         *outer, length = reduced
-        numbers = [divisor, length.size, *_loops(outer), *_row_fields([*kept, Dimension(1, 1, 1)])]
+        numbers = [divisor, length.size, *_loops(outer), *row_fields([*kept, Dimension(1, 1, 1)])]
         self._step("rows", x, y, kept, reduced, numbers, multiple=1)
 
     def short_rows(
@@ -76,7 +76,7 @@ class _Reduction:
     ) -> None:
         """The same; vectors go along the last kept dimension."""
         *others, last = kept
-        fields = _row_fields([*others, Dimension(last.size, 1, 1)])
+        fields = row_fields([*others, Dimension(last.size, 1, 1)])
         *outer, inner = reduced
         numbers = [divisor, inner.size, inner.x, *_loops(outer), last.x, *fields]
         self._step("short_rows", x, y, kept, reduced, numbers, multiple=LINE // 4)
@@ -84,7 +84,7 @@ class _Reduction:
     def columns(self, x: Ref, y: Ref, kept: Dimensions, reduced: Dimensions, divisor: int) -> None:
         """The last kept dimension is the last of all."""
         *outer, inner = reduced or [Dimension(1, 0, 0)]
-        numbers = [divisor, inner.size, inner.x, *_loops(outer), *_row_fields(kept)]
+        numbers = [divisor, inner.size, inner.x, *_loops(outer), *row_fields(kept)]
         itemsize = self.lowering.call.dtype(0).numpy.itemsize
         self._step("columns", x, y, kept, reduced, numbers, multiple=LINE // itemsize)
 
@@ -100,7 +100,8 @@ class _Reduction:
         )  # fmt: skip
 
 
-def _row_fields(kept: Dimensions) -> list[int]:
+def row_fields(kept: Dimensions) -> list[int]:
+    """The arguments of the rows of results, of which the last dimension is a row."""
     shape, x, y = zip(*((d.size, d.x, d.y) for d in kept), strict=True)
     return row_arguments(shape, x, y)
 
@@ -114,7 +115,7 @@ def _loops(outer: Dimensions) -> list[int]:
 @lowers(*NAMES, pitched=True)
 def reduce(lowering: Lowering) -> bool:
     call = lowering.call
-    axes = _axes(call)
+    axes = constant_axes(call)
     name, dtype, shape = NAMES[call.op], call.dtype(0), call.shape(0)
     if dtype is DType.BOOL:
         name, element = OF_BOOLEANS[name], "i8"
@@ -134,7 +135,8 @@ def reduce(lowering: Lowering) -> bool:
     return _reduce(how, _dimensions(lowering, axes), count if call.op == "MEAN" else 1)
 
 
-def _axes(call: Call) -> set[int] | None:
+def constant_axes(call: Call) -> set[int] | None:
+    """The axes that input 1 lists; None if it is not constant."""
     listed, rank = call.value(1), call.rank(0)
     if listed is None:
         return None
@@ -162,10 +164,11 @@ def _dimensions(lowering: Lowering, axes: set[int]) -> list[Dimension]:
     steps = {i: math.prod(spaced[n + 1 :]) for n, i in enumerate(named)}
     y = tuple(0 if i in axes else steps[i] for i in range(len(shape)))
     x = broadcast_strides(shape, shape, lowering.pitch(0))
-    return _collapsed(shape, x, y)
+    return collapsed(shape, x, y)
 
 
-def _collapsed(shape: Ints, x: Ints, y: Ints) -> list[Dimension]:
+def collapsed(shape: Ints, x: Ints, y: Ints) -> list[Dimension]:
+    """The fewest dimensions; along the last, elements that are kept lie side by side."""
     sizes, (xs, ys) = collapse(shape, x, y)
     found = [Dimension(*d) for d in zip(sizes, xs, ys, strict=True)]
     if not found or found[-1].x != 1 or found[-1].y not in (0, 1):
@@ -226,7 +229,7 @@ def _in_chunks(how: _Reduction, kept: Dimensions, length: int, divisor: int) -> 
 @lowers("CUMSUM", pitched=True, overwrites=(0,))
 def cumulative_sum(lowering: Lowering) -> bool:
     call = lowering.call
-    shape, dtype, axis = call.shape(0), call.dtype(0), _axes(call)
+    shape, dtype, axis = call.shape(0), call.dtype(0), constant_axes(call)
     if axis is None:
         return False
     if 0 in shape:
@@ -235,7 +238,7 @@ def cumulative_sum(lowering: Lowering) -> bool:
     x = broadcast_strides(shape, shape, lowering.pitch(0))
     y = broadcast_strides(shape, shape, lowering.output_pitch(shape[-1]))
     others = [i for i in range(len(shape)) if i != along]
-    kept = _collapsed(
+    kept = collapsed(
         tuple(shape[i] for i in others), tuple(x[i] for i in others), tuple(y[i] for i in others)
     )
     if len(kept) > OUTER + 1:
@@ -250,7 +253,7 @@ def cumulative_sum(lowering: Lowering) -> bool:
     least = max(1, LEAST_ELEMENTS // count)
     lowering.step(
         f"cumulative_sum_{SHORT[ELEMENTS[dtype]]}", source, target, count, *steps,
-        int(bool(call.option("exclusive"))), *_row_fields(kept),
+        int(bool(call.option("exclusive"))), *row_fields(kept),
         units=units, grain=grain(lowering, units, least, LINE // dtype.numpy.itemsize),
     )  # fmt: skip
     return True

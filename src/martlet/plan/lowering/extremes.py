@@ -1,0 +1,88 @@
+"""ARG_MAX, ARG_MIN of float32, int32 and bytes; TOPK_V2 of a few (`kernels/extremes.py`)."""
+
+from __future__ import annotations
+
+import math
+
+from martlet.dtypes import DType
+from martlet.kernels.reductions import LINE
+from martlet.kernels.rows import OUTER
+from martlet.plan.lowering import Lowering, lowers
+from martlet.plan.lowering.reductions import (
+    LEAST_ELEMENTS,
+    LEAST_ROWS,
+    SHORT_ROW,
+    Dimension,
+    collapsed,
+    constant_axes,
+    row_fields,
+)
+from martlet.plan.lowering.strides import broadcast_strides, grain
+
+NAMES = {
+    DType.FLOAT32: "f32", DType.INT32: "i32", DType.INT8: "i8", DType.UINT8: "u8",
+    DType.BOOL: "u8",
+}  # fmt: skip
+FLIPS = {"f32": 1 << 31}
+MOST_INDICES = 1 << 31
+MOST_TOP = 64
+"""More are found sooner by sorting: the row is searched anew for each."""
+
+
+@lowers("ARG_MAX", "ARG_MIN")
+def arg_extreme(lowering: Lowering) -> bool:
+    call, axis = lowering.call, constant_axes(lowering.call)
+    shape, dtype = call.shape(0), call.dtype(0)
+    if axis is None or dtype not in NAMES or max(shape) >= MOST_INDICES:
+        return False
+    if 0 in shape:
+        return True
+    (along,) = axis
+    name = NAMES[dtype]
+    count, inner = shape[along], math.prod(shape[along + 1 :])
+    x = broadcast_strides(shape, shape)
+    others = tuple(n for i, n in enumerate(shape) if i != along)
+    steps = tuple(n for i, n in enumerate(x) if i != along)
+    kept = collapsed(others, steps, broadcast_strides(others, others))
+    units = math.prod(others)
+    numbers = [0 if call.op == "ARG_MAX" else FLIPS.get(name, -1)]
+    numbers.append(int(call.output().dtype is DType.INT64))
+    multiple = 1
+    if inner > 1 or count == 1:
+        form, multiple = "columns", LINE // 4
+        numbers += [count, inner]
+    elif name == "f32" and count <= SHORT_ROW and len(kept) > 1 and kept[-2].size >= LEAST_ROWS:
+        form, multiple = "short_rows", LINE // 4
+        rows = kept[-2]  # what follows is one element, the beginning of a row
+        kept = [*kept[:-2], Dimension(rows.size, 1, 1)]
+        numbers += [count, 1, rows.x]
+    else:
+        form = "rows"
+        numbers.append(count)
+    if len(kept) > OUTER + 1:
+        return False
+    lowering.step(
+        f"arg_{form}_{name}", lowering.input(0), lowering.output(), *numbers, *row_fields(kept),
+        units=units, grain=grain(lowering, units, max(1, LEAST_ELEMENTS // count), multiple),
+    )  # fmt: skip
+    return True
+
+
+@lowers("TOPK_V2")
+def top(lowering: Lowering) -> bool:
+    call, listed = lowering.call, lowering.call.value(1)
+    dtype, length = call.dtype(0), call.shape(0)[-1]
+    if listed is None or dtype not in (DType.FLOAT32, DType.INT32):
+        return False
+    count = max(int(listed.item()), 0)
+    if count > MOST_TOP or call.output(1).dtype is not DType.INT32:
+        return False
+    if count == 0 or lowering.size(0) == 0:
+        return True
+    units = lowering.size(0) // length
+    lowering.step(
+        f"top_rows_{NAMES[dtype]}", lowering.input(0), lowering.output(0), lowering.output(1),
+        length, count,
+        units=units, grain=grain(lowering, units, max(1, LEAST_ELEMENTS // (length * count)), 1),
+    )  # fmt: skip
+    return True
