@@ -46,6 +46,16 @@ all of them are off is listed below. (Random weights magnify what is rounded: on
 answers lie within 3e-7, so that one bit of them is 4e-4 of their range.)
 """
 
+KERNELS = """\
+One thread. **Products**: steps of at least 20 MFLOP that multiply as often as the formula says, by
+their share of the peak of multiply-adds, and how many of them reach 90 % of it. **Winograd**:
+layers with maps of at least 28 x 28 that run by it; the time of the direct product by that of
+Winograd's, transforms included, each layer alone. **Arena**: by the largest sum of live tensors.
+
+"""
+GOOD = 0.9
+"""Of the peak, for products."""
+
 
 def speed_up(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """How much faster Martlet is than the best of the others, over all rounds and in each."""
@@ -109,6 +119,8 @@ def tables(found: dict[str, Any], picture: str = "") -> str:
             "\n### Cold start\n\nA process of its own, 1 thread: import, load, first run. Seconds, "
             "the least and the most of a few starts / resident MB after the first run.\n\n"
         ) + _cold(found["cold"])
+    if found.get("kernels"):
+        text += "\n### Kernels and memory\n\n" + KERNELS + _kernels(found["kernels"])
     small = found["small"]
     if small is not None:
         text += (
@@ -163,6 +175,33 @@ def _cold(rows: list[dict[str, Any]]) -> str:
         return f"{low:.2f}–{high:.2f} / {row['rss_mb']:.0f}"
 
     return _grid(rows, cell)
+
+
+def _kernels(models: list[dict[str, Any]]) -> str:
+    table = _row("model", "products", "at 90 %", "median", "least", "Winograd", "arena")
+    table += _row("---", *["---:"] * 6)
+    below: list[str] = []
+    for found in models:
+        shares = sorted(row["of_peak"] for row in found["products"])
+        gains = [row["speed_up"] for row in found["winograd"]]
+        table += _row(
+            found["model"],
+            str(len(shares)),
+            str(sum(share >= GOOD for share in shares)),
+            f"{shares[len(shares) // 2]:.0%}" if shares else "–",
+            f"{shares[0]:.0%}" if shares else "–",
+            f"{min(gains):.1f}–{max(gains):.1f}" if gains else "–",
+            f"{found['arena_bytes'] / found['live_bytes']:.2f}",
+        )
+        worst = [row for row in found["products"] if row["of_peak"] < GOOD - 0.05]
+        below += [
+            f"{found['model']} to {'x'.join(map(str, row['shape']))} {row['of_peak']:.0%} "
+            f"(`{row['kernel']}`)"
+            for row in worst
+        ]
+    if below:
+        table += f"\nBelow 85 %: {', '.join(below)}.\n"
+    return table
 
 
 def _grid(rows: list[dict[str, Any]], cell: Callable[[dict[str, Any]], str]) -> str:

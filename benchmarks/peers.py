@@ -39,6 +39,7 @@ from engines import PACKAGES, PEERS
 from rich.console import Console
 from rich.progress import Progress
 
+import kernels
 import martlet
 from martlet.runtime.image import host_image
 
@@ -210,10 +211,11 @@ def machine(engines: Sequence[str]) -> dict[str, Any]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All that the options ask for."""
     engines = ["martlet", *options.engines]
-    found: dict[str, Any] = {**machine(engines), "latency": [], "cold": []}
+    found: dict[str, Any] = {**machine(engines), "latency": [], "cold": [], "kernels": []}
     cold = [] if options.no_cold else [m for m in COLD_MODELS if m in options.models]
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=len(options.models) * len(options.threads) + len(cold) + 1)
+        total = len(options.models) * (len(options.threads) + 1) + len(cold) + 1
+        task = bar.add_task("", total=total)
         for model in options.models:
             for threads in options.threads:
                 bar.update(task, description=f"{model}, {threads} threads")
@@ -226,6 +228,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for model in cold:
             bar.update(task, description=f"{model}, cold start")
             found["cold"] += cold_starts(options.zoo, model, engines)
+            bar.advance(task)
+        for model in options.models:
+            bar.update(task, description=f"{model}, kernels")
+            found["kernels"].append(kernels.measure(options.zoo, model))
             bar.advance(task)
         bar.update(task, description="small model")
         found["small"] = small.measure() if "litert" in engines else None
