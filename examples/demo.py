@@ -4,7 +4,9 @@
 
 1. The held-out fifth of scikit-learn's digits, by the float and the int8 network that
    `examples/digits/train.py` made: accuracy, latency, and a picture grid.
-2. Where the model corpus is beside the repository: a cat and a cup by an ImageNet MobileNet,
+2. Speed: MobileNet v1 in float32 (with random weights, which cost the same) on machine code, on the
+   NumPy semantics, and on LiteRT if it is installed.
+3. Where the model corpus is beside the repository: a cat and a cup by an ImageNet MobileNet,
    and the person on scikit-image's astronaut by an SSD, drawn on the picture.
 
 Pictures go to `build/demo/`.
@@ -12,6 +14,7 @@ Pictures go to `build/demo/`.
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import sys
 import time
@@ -29,8 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent / "digits"))
 from train import load
 
 import martlet
+from martlet.graph import Graph, Model, Tensor
 from martlet.metadata import read_metadata
-from martlet.schema.reader import File, read
+from martlet.schema.file import File
+from martlet.schema.reader import read
+from martlet.schema.writer import write
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "demo"
@@ -44,6 +50,7 @@ def main() -> None:
     """Run all parts."""
     OUT.mkdir(parents=True, exist_ok=True)
     digits()
+    speed()
     if MODELS.is_dir():
         photographs()
         person()
@@ -112,6 +119,85 @@ def grid(images: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> Image.I
         text = str(answers[i]) if right else f"{answers[i]} not {labels[i]}"
         draw.text((x + 2, y + 41), text, fill="darkgreen" if right else "red")
     return picture
+
+
+def speed() -> None:
+    """MobileNet v1 by several ways, in turns."""
+    content = mobilenet()
+    runners: dict[str, Any] = {
+        "NumPy semantics": martlet.Interpreter(
+            model_content=content, experimental_op_resolver_type=martlet.OpResolverType.BUILTIN_REF
+        )
+    }
+    for threads in (1, 2):
+        name = f"machine code, {threads} thread{'s' * (threads > 1)}"
+        runners[name] = martlet.Interpreter(model_content=content, num_threads=threads)
+        if importlib.util.find_spec("ai_edge_litert"):
+            from ai_edge_litert.interpreter import Interpreter
+
+            name = name.replace("machine code", "LiteRT")
+            runners[name] = Interpreter(model_content=content, num_threads=threads)
+    image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for runner in runners.values():
+        runner.allocate_tensors()
+        runner.set_tensor(runner.get_input_details()[0]["index"], image)
+        runner.invoke()
+    for turn in track(range(20), description="mobilenet_v1", console=console, transient=True):
+        for name, runner in runners.items():
+            if turn % 5 == 0 or not name.startswith("NumPy"):
+                start = time.perf_counter()
+                runner.invoke()
+                seconds[name].append(time.perf_counter() - start)
+    table = Table(title="mobilenet_v1, float32, 224 x 224", title_justify="left", box=None)
+    for heading in ("", "median latency", "fastest"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, times in seconds.items():
+        table.add_row(
+            name, f"{statistics.median(times) * 1e3:.1f} ms", f"{min(times) * 1e3:.1f} ms"
+        )
+    console.print(table)
+    console.print()
+
+
+def mobilenet() -> bytes:
+    """The file of a MobileNet v1 (Howard et al., arXiv 1704.04861) with random weights."""
+    random, graph = np.random.default_rng(0), Graph()
+    x, size, depth = graph.input("image", (1, 224, 224, 3)), 224, 3
+
+    def layer(op: str, x: int, shape: tuple[int, ...], stride: int, channels: int) -> int:
+        weights = random.normal(size=shape).astype(np.float32) * np.sqrt(2 / np.prod(shape[1:]))
+        bias = graph.constant(np.zeros(channels, np.float32))
+        options = {
+            "padding": "SAME", "stride_h": stride, "stride_w": stride,
+            "fused_activation_function": "RELU6",
+        }  # fmt: skip
+        table = "Conv2DOptions"
+        if op == "DEPTHWISE_CONV_2D":
+            table, options["depth_multiplier"] = "DepthwiseConv2DOptions", 1
+        output = Tensor("", (1, size, size, channels))
+        inputs = [x, graph.constant(weights.astype(np.float32)), bias]
+        return graph.add(op, inputs, options, options_type=table, outputs=[output])
+
+    blocks = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5]
+    size //= 2
+    x, depth = layer("CONV_2D", x, (32, 3, 3, 3), 2, 32), 32
+    for channels, stride in [*blocks, (1024, 2), (1024, 1)]:
+        size //= stride
+        x = layer("DEPTHWISE_CONV_2D", x, (1, 3, 3, depth), stride, depth)
+        x, depth = layer("CONV_2D", x, (channels, 1, 1, depth), 1, channels), channels
+    axes = graph.constant(np.array([1, 2], np.int32))
+    x = graph.add(
+        "MEAN", [x, axes], {"keep_dims": False}, options_type="ReducerOptions",
+        outputs=[Tensor("", (1, depth))],
+    )  # fmt: skip
+    weights = random.normal(size=(1000, depth)).astype(np.float32) / 32
+    x = graph.add(
+        "FULLY_CONNECTED", [x, graph.constant(weights), graph.constant(np.zeros(1000, np.float32))],
+        {}, options_type="FullyConnectedOptions", outputs=[Tensor("", (1, 1000))],
+    )  # fmt: skip
+    graph.output(x)
+    return bytes(write(Model([graph])))
 
 
 def photographs() -> None:
