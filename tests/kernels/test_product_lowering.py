@@ -133,9 +133,27 @@ def test_results_are_the_same_on_any_number_of_threads(channels: int) -> None:
         np.testing.assert_array_equal(run_lowered("CONV_2D", inputs, options(), threads), alone)
 
 
-def test_weights_that_are_not_known_stay_with_numpy() -> None:
-    assert lower("FULLY_CONNECTED", [normal(2, 5), normal(4, 5), None])[0] is None
-    assert lower("CONV_2D", [normal(1, 5, 5, 2), normal(3, 1, 1, 2), None], options())[0] is None
+@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_weights_and_biases_of_dense_layers_may_be_computed(rows: int, target: Target) -> None:
+    for units, depth in ((1, 5), (3, 9), (16, 64), (37, 18)):
+        x, weights, bias = normal(rows, depth), normal(units, depth), normal(units)
+        for inputs in ([x, weights, bias], [x, const(weights), bias], [x, weights, const(bias)],
+                       [const(x), weights, None]):  # fmt: skip
+            check("FULLY_CONNECTED", inputs, {}, target=target)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("window", [(1, 1), (2, 3), (8, 9)])
+def test_weights_and_biases_of_convolutions_may_be_computed(
+    window: tuple[int, int], groups: int
+) -> None:
+    image, bias = normal(1, 8, 9, 6), normal(20)
+    weights = normal(20, *window, 6 // groups)
+    for inputs in ([image, weights, bias], [image, const(weights), bias], [image, weights, None]):
+        for threads in (1, 3):
+            check("CONV_2D", inputs, options("VALID"), threads)
+    check("CONV_2D", [image, weights, bias], options("SAME", 2))
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -38,7 +38,6 @@ from typing import Any, NamedTuple
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
     F32,
-    F64,
     I32,
     I64,
     Builder,
@@ -47,6 +46,7 @@ from martlet.kernels.language import (
     Variable,
     arguments,
 )
+from martlet.kernels.places import Places
 from martlet.kernels.targets import Target
 
 
@@ -106,7 +106,8 @@ CONV = arguments(
     "taps_h: i64", "taps_w: i64", "stride_h: i64", "stride_w: i64", "dilation_h: i64",
     "dilation_w: i64", "before_h: i64", "before_w: i64",
     # joined: 1 where the taps of a window's row lie side by side in memory.
-    "joined: i64",
+    # c_image, c_line: from one image, or line, of C to the next; ldc is from place to place.
+    "joined: i64", "c_image: i64", "c_line: i64",
 )  # fmt: skip
 
 
@@ -141,14 +142,12 @@ def _conv(tile: Tile) -> Callable[..., None]:
         depth, lda = product.depth, product.lda
         (
             zeros, height, width, out_height, out_width, taps_h, taps_w, stride_h, stride_w,
-            dilation_h, dilation_w, before_h, before_w, joined, first, last,
+            dilation_h, dilation_w, before_h, before_w, joined, c_image, c_line, first, last,
         ) = values[len(_PRODUCT) :]  # fmt: skip
-        places = _Places(
-            k, tile.rows, out_height, out_width, stride_h, stride_w, before_h, before_w
-        )
+        places = Places(k, tile.rows, out_height, out_width, stride_h, stride_w, before_h, before_w)
         lanes = places.lanes
         spread = places.spread
-        table = k.local(I64, MAX_RUNS * lanes)
+        table, targets = k.local(I64, MAX_RUNS * lanes), k.local(I64, lanes)
         heights, widths = spread(height), spread(width)
         nothing = k.broadcast(k.address(zeros), lanes)
         reach = spread((taps_w - 1) * dilation_w)
@@ -161,6 +160,7 @@ def _conv(tile: Tile) -> Callable[..., None]:
             for rows, indices in _tiles(k, tile, unit.start, unit.stop):
                 if rows < tile.rows:
                     places.go_to(indices[0], unit.stop)
+                unit.sums.go_to(targets, places.numbers(), c_image, c_line)
                 image, y, x = places.now()
                 base = image * spread(per_image) + y * spread(per_row) + x * spread(lda)
                 inside = k.all_lanes((x >= 0) & (x + reach < widths)) & joined.differs(0)
@@ -207,64 +207,6 @@ class _Product:
     group: Value
     low: Value
     high: Value
-
-
-class _Places:
-    """Where the windows of a tile begin: image, row and column, in the lanes of vectors."""
-
-    def __init__(
-        self, k: Builder, rows: int, out_height: Value, out_width: Value, stride_h: Value,
-        stride_w: Value, before_h: Value, before_w: Value,
-    ) -> None:  # fmt: skip
-        self.k = k
-        self.lanes = 1 << (rows - 1).bit_length()
-        self.out_height, self.out_width = self.spread(out_height), self.spread(out_width)
-        self.stride_h, self.stride_w = self.spread(stride_h), self.spread(stride_w)
-        self.before_h, self.before_w = self.spread(before_h), self.spread(before_w)
-        self.per_row = k.broadcast(1.0 / out_width.to(F64), self.lanes)
-        self.per_image = k.broadcast(1.0 / out_height.to(F64), self.lanes)
-        # A tile further on: so many images, lines and places, and one more where those overflow.
-        lines = k.constant(rows, I64) // out_width
-        self.places_on = self.spread(rows - lines * out_width)
-        self.lines_on = self.spread(lines % out_height)
-        self.images_on = self.spread(lines // out_height)
-        self.image, self.line, self.place = (k.variable(k.zeros(I32, self.lanes)) for _ in "nhw")
-
-    def spread(self, value: Value) -> Value:
-        return self.k.broadcast(value.to(I32), self.lanes)
-
-    def go_to(self, start: Value, stop: Value) -> None:
-        """To the windows from `start` on; the last, stop - 1, stands for those behind it."""
-        number = self.spread(start) + self.k.lane_numbers(I32, self.lanes)
-        number = self.k.minimum(number, self.spread(stop - 1))
-        line = self._quotient(number, self.per_row)
-        image = self._quotient(line, self.per_image)
-        self.place.value = number - line * self.out_width
-        self.line.value = line - image * self.out_height
-        self.image.value = image
-
-    def _quotient(self, value: Value, reciprocal: Value) -> Value:
-        """value // n, exactly: half of 1 / n is far more than a double's error."""
-        return ((value.to(F64) + 0.5) * reciprocal).to(I32)
-
-    def advance(self) -> None:
-        """To the windows of the next tile."""
-        k, none = self.k, self.k.zeros(I32, self.lanes)
-        place = self.place.value + self.places_on
-        over = place >= self.out_width
-        self.place.value = place - k.select(over, self.out_width, none)
-        line = self.line.value + self.lines_on + over.to(I32)
-        over = line >= self.out_height
-        self.line.value = line - k.select(over, self.out_height, none)
-        self.image.value = self.image.value + self.images_on + over.to(I32)
-
-    def now(self) -> tuple[Value, Value, Value]:
-        """(image, row, column) of the first elements of the windows."""
-        return (
-            self.image.value,
-            self.line.value * self.stride_h - self.before_h,
-            self.place.value * self.stride_w - self.before_w,
-        )
 
 
 @dataclass
@@ -318,11 +260,31 @@ class _Sums:
         self.width = tile.width(k.lanes)
         self.product = product
         self.depth = depth
+        self.targets: Pointer | None = None
+
+    def go_to(
+        self, targets: Pointer, numbers: tuple[Value, Value, Value], image: Value, line: Value
+    ) -> None:
+        """Rows of C follow one another no more: where those of a tile begin is put into a table.
+
+        numbers: image, line and place of each; image, line: the distances of the former in C.
+        """
+        k = self.k
+        lanes = numbers[0].type.lanes
+        distances = (k.broadcast(n.to(I32), lanes) for n in (image, line, self.product.ldc))
+        offsets = [n * distance for n, distance in zip(numbers, distances, strict=True)]
+        offset = offsets[0] + offsets[1] + offsets[2]
+        origin = k.broadcast(k.address(self.product.c), lanes)
+        k.store(targets, 0, origin + (offset.to(I64) << 2))
+        self.targets = targets
 
     def places(self, panel: Value, indices: list[Value]) -> list[Pointer]:
         """Where a panel's columns begin in these rows of C."""
-        p = self.product
-        return [p.c + (i * p.ldc + panel * self.width) for i in indices]
+        p, column = self.product, panel * self.width
+        if self.targets is None:
+            return [p.c + (i * p.ldc + column) for i in indices]
+        rows = [self.k.pointer_at(self.targets, n, F32) for n in range(len(indices))]
+        return [row + column for row in rows]
 
     def residuals(self, panel: Value, indices: list[Value]) -> list[Pointer]:
         """The same of the residual."""

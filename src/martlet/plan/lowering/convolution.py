@@ -1,4 +1,4 @@
-"""CONV_2D in float32 with constant weights, as a matrix product (`kernels/gemm.py`).
+"""CONV_2D in float32, as a matrix product (`kernels/gemm.py`).
 
 A 1x1 window with stride 1 leaves the image as it is: a matrix of pixels by channels, which large
 ones multiply by Strassen's algorithm (`strassen.py`). A window as large as the image has one place:
@@ -16,13 +16,14 @@ import numpy as np
 
 from martlet.kernels.gemm import MAX_RUNS, TILES
 from martlet.ops.sliding_window import Axis
-from martlet.plan.blocking import blocking
+from martlet.plan.blocking import Blocking, blocking
 from martlet.plan.lowering import Lowering, lowers
-from martlet.plan.lowering.dense import (
-    clamp_of,
-    float_constant,
-    has_constant_bias,
-    product,
+from martlet.plan.lowering.dense import Factors, Sizes, are_float, clamp_of, packable, product
+from martlet.plan.lowering.packing import (
+    packed_bias,
+    packed_weights,
+    tiles_for,
+    weights_of,
 )
 from martlet.plan.lowering.stem import stem
 from martlet.plan.lowering.strassen import strassen
@@ -34,21 +35,25 @@ INT32_MAX = (1 << 31) - 1  # the kernel numbers elements and windows with 32 bit
 @lowers("CONV_2D", pitched=True, absorbs=("PAD", "ADD", "ACTIVATION"))
 def conv_2d(lowering: Lowering) -> bool:
     """Windows of the image times weights (channels, height, width, depth), bias, clamped."""
-    weights = float_constant(lowering, 1)
+    call = lowering.call
     interval = clamp_of(lowering)
-    if weights is None or interval is None or not has_constant_bias(lowering, 2):
+    if interval is None or not are_float(lowering, 0, 1, 2) or not packable(lowering, 1, 2):
         return False
     batches, _, _, image_depth = lowering.image_shape()
-    channels, taps_h, taps_w, depth = weights.shape
+    channels, taps_h, taps_w, depth = call.shape(1)
     groups, pitch = image_depth // depth, lowering.pitch(0)
     axes = lowering.image_axes((taps_h, taps_w))
     windows = batches * axes[0].positions * axes[1].positions
-    if windows == 0 or (groups == 1 and winograd(lowering, weights)):
+    if windows == 0:
         return True
-    if stem(lowering, weights, axes, interval):
-        return True
-    matrix = weights.reshape(groups, channels // groups, -1)
-    _, columns, length = matrix.shape
+    weights = call.value(1)
+    known = weights is not None and not (call.has(2) and call.value(2) is None)
+    if weights is not None and known:
+        if groups == 1 and winograd(lowering, weights):
+            return True
+        if stem(lowering, weights, axes, interval):
+            return True
+    columns, length = channels // groups, taps_h * taps_w * depth
     plain = all(
         axis.taps == axis.stride == 1 and axis.positions == axis.size and axis.before == 0
         for axis in axes
@@ -60,46 +65,102 @@ def conv_2d(lowering: Lowering) -> bool:
         and (axis.dilation == 1 or axis.taps == 1)
         for axis in axes
     )
-    places = windows // batches
-    if plain and groups == 1 and strassen(lowering, matrix[0], batches, places, pitch, interval):
-        return True
-    if plain or whole:
-        plan = blocking(windows, columns, length, lowering.lanes, lowering.threads)
-        lda = pitch if plain else length
-        arguments = product(lowering, matrix, plan, windows, length, lda, interval)
-        lowering.step(
-            f"gemm_f32_{plan.tile.name}", *arguments, units=groups * plan.units, grain=1
-        )  # fmt: skip
-        return True
-    if not _fits(axes, batches, pitch, windows):
-        return False
-    joined = axes[1].dilation == 1 and pitch == depth
-    plan = blocking(
-        windows, columns, length, lowering.lanes, lowering.threads,
-        row_bytes=4 * depth * min(axes[0].stride, taps_h) * min(axes[1].stride, taps_w),
-        run=depth * (taps_w if joined else 1),
-        tiles=tuple(tile for tile in TILES[lowering.lanes] if tile.rows > 1),
+    if weights is not None and known and plain and groups == 1:
+        places = windows // batches
+        matrix = weights.reshape(columns, length)
+        if strassen(lowering, matrix, batches, places, pitch, interval):
+            return True
+    if not (plain or whole):
+        return _windows(lowering, axes, groups, interval)
+    shape, tiles = (groups, columns, length), None
+    if weights is None:
+        tiles = tiles_for(lowering, weights_of(lowering, 1, shape), windows)
+    plan = blocking(windows, columns, length, lowering.lanes, lowering.threads, tiles=tiles)
+    factors = Factors(
+        lowering.input(0), packed_weights(lowering, 1, shape, plan.tile),
+        packed_bias(lowering, 2, groups, columns, plan.tile), lowering.output(),
     )  # fmt: skip
-    geometry = [
-        getattr(axis, name)
-        for name in ("size", "positions", "taps", "stride", "dilation", "before")
-        for axis in axes
-    ]
+    lda = pitch if plain else length
+    sizes = Sizes(windows, length, columns, lda, lowering.output_pitch(channels))
     lowering.step(
-        f"conv_f32_{plan.tile.name}",
-        *product(lowering, matrix, plan, windows, depth, pitch, interval),
-        lowering.data(np.zeros(taps_w * depth, np.float32)), *geometry, int(joined),
+        f"gemm_f32_{plan.tile.name}", *product(lowering, factors, sizes, plan, interval, groups),
         units=groups * plan.units, grain=1,
     )  # fmt: skip
     return True
 
 
-def _fits(axes: list[Axis], batches: int, pitch: int, windows: int) -> bool:
+def _windows(
+    lowering: Lowering, axes: list[Axis], groups: int, interval: tuple[float, float]
+) -> bool:
+    """The product of windows that are gathered on the way."""
+    channels, taps_h, taps_w, depth = lowering.call.shape(1)
+    batches, pitch = lowering.image_shape()[0], lowering.pitch(0)
+    shape = groups, channels // groups, taps_h * taps_w * depth
+    y_pitch = lowering.output_pitch(channels)
+    if not fits(axes, batches, pitch, y_pitch):
+        return False
+    plan = window_blocking(lowering, axes, batches, shape[1], depth, pitch == depth)
+    factors = Factors(
+        lowering.input(0), packed_weights(lowering, 1, shape, plan.tile),
+        packed_bias(lowering, 2, groups, shape[1], plan.tile), lowering.output(),
+    )  # fmt: skip
+    ends = tuple(axis.positions for axis in axes)
+    gathered(
+        lowering, factors, axes, plan, batches=batches, depth=depth, columns=shape[1],
+        lda=pitch, strides=(ends[0] * ends[1] * y_pitch, ends[1] * y_pitch, y_pitch),
+        interval=interval, groups=groups,
+    )  # fmt: skip
+    return True
+
+
+def window_blocking(
+    lowering: Lowering, axes: list[Axis], batches: int, columns: int, depth: int, dense: bool
+) -> Blocking:
+    """How to cut the product of windows over an image; dense: its pixels have `depth` elements."""
+    vertical, horizontal = axes
+    joined = horizontal.dilation == 1 and dense
+    return blocking(
+        batches * vertical.positions * horizontal.positions, columns,
+        vertical.taps * horizontal.taps * depth, lowering.lanes, lowering.threads,
+        row_bytes=4 * depth * min(vertical.stride, vertical.taps)
+        * min(horizontal.stride, horizontal.taps),
+        run=depth * (horizontal.taps if joined else 1),
+        tiles=tuple(tile for tile in TILES[lowering.lanes] if tile.rows > 1),
+    )  # fmt: skip
+
+
+def gathered(
+    lowering: Lowering, factors: Factors, axes: list[Axis], plan: Blocking, *, batches: int,
+    depth: int, columns: int, lda: int, strides: tuple[int, int, int],
+    interval: tuple[float, float], groups: int = 1,
+) -> None:  # fmt: skip
+    """Add the step of a product whose rows are windows over images.
+
+    depth: channels of a tap. strides: from one image, line and place of C to the next.
+    """
+    windows = batches * axes[0].positions * axes[1].positions
+    geometry = [
+        getattr(axis, name)
+        for name in ("size", "positions", "taps", "stride", "dilation", "before")
+        for axis in axes
+    ]
+    joined = axes[1].dilation == 1 and lda == depth
+    sizes = Sizes(windows, depth, columns, lda, strides[2])
+    lowering.step(
+        f"conv_f32_{plan.tile.name}",
+        *product(lowering, factors, sizes, plan, interval, groups),
+        lowering.data(np.zeros(axes[1].taps * depth, np.float32)), *geometry, int(joined),
+        *strides[:2], units=groups * plan.units, grain=1,
+    )  # fmt: skip
+
+
+def fits(axes: list[Axis], batches: int, lda: int, ldc: int) -> bool:
     """Whether the kernel can number all elements, those under windows that hang over included."""
     reach = [
         (axis.positions - 1) * axis.stride + (axis.taps - 1) * axis.dilation + axis.size
         for axis in axes
     ]
-    elements = batches * math.prod(reach) * pitch
+    elements = batches * math.prod(reach) * lda
+    results = batches * math.prod(axis.positions for axis in axes) * ldc
     runs = math.prod(axis.taps for axis in axes)
-    return runs <= MAX_RUNS and max(elements, windows) < INT32_MAX
+    return runs <= MAX_RUNS and max(elements, results) < INT32_MAX

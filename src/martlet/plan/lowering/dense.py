@@ -1,13 +1,22 @@
-"""FULLY_CONNECTED in float32 with constant weights: a matrix product (`kernels/gemm.py`)."""
+"""FULLY_CONNECTED in float32: a matrix product (`kernels/gemm.py`)."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.activation_range import INTERVALS
-from martlet.plan.blocking import Blocking, blocking, pack, padded
+from martlet.plan.blocking import Blocking, blocking
 from martlet.plan.lowering import Lowering, Ref, lowers
+from martlet.plan.lowering.packing import (
+    Packed,
+    packed_bias,
+    packed_weights,
+    tiles_for,
+    weights_of,
+)
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -15,17 +24,13 @@ LARGEST = float(np.finfo(np.float32).max)
 @lowers("FULLY_CONNECTED", pitched=True, absorbs=("ADD", "ACTIVATION"))
 def fully_connected(lowering: Lowering) -> bool:
     """Rows of x times weights (units, depth), plus bias, clamped."""
-    weights = float_constant(lowering, 1)
-    interval = clamp_of(lowering)
-    if (
-        weights is None
-        or interval is None
-        or not has_constant_bias(lowering, 2)
-        or not weights.size
-    ):
+    call, interval = lowering.call, clamp_of(lowering)
+    if interval is None or not are_float(lowering, 0, 1, 2) or not packable(lowering, 1, 2):
         return False
-    units, depth = weights.shape
-    rows, length = lowering.size(0) // depth, lowering.call.shape(0)[-1]
+    units, depth = call.shape(1)
+    if not units * depth or not call.shape(0):
+        return False
+    rows, length = lowering.size(0) // depth, call.shape(0)[-1]
     if rows == 0:
         return True
     lda = lowering.pitch(0)
@@ -33,50 +38,75 @@ def fully_connected(lowering: Lowering) -> bool:
         if lda != length and lowering.size(0) != length:
             return False
         lda = depth
-    plan = blocking(rows, units, depth, lowering.lanes, lowering.threads)
-    arguments = product(lowering, weights[None], plan, rows, depth, lda, interval)
+    shape, tiles = (1, units, depth), None
+    if call.value(1) is None:
+        tiles = tiles_for(lowering, weights_of(lowering, 1, shape), rows)
+    plan = blocking(rows, units, depth, lowering.lanes, lowering.threads, tiles=tiles)
+    factors = Factors(
+        lowering.input(0), packed_weights(lowering, 1, shape, plan.tile),
+        packed_bias(lowering, 2, 1, units, plan.tile), lowering.output(),
+    )  # fmt: skip
+    sizes = Sizes(rows, depth, units, lda, lowering.output_pitch(units))
+    arguments = product(lowering, factors, sizes, plan, interval)
     lowering.step(f"gemm_f32_{plan.tile.name}", *arguments, units=plan.units, grain=1)
     return True
 
 
-def product(
-    lowering: Lowering, weights: np.ndarray, plan: Blocking, rows: int, depth: int, lda: int,
-    interval: tuple[float, float],
-) -> list[Ref | float]:  # fmt: skip
-    """The arguments that `gemm_f32` and `conv_f32` share; input 2 is the bias, of all products.
+class Factors(NamedTuple):
+    """C = A · B + bias."""
 
-    weights: (products, columns, depth of the whole product); each product has its own `depth`
-    elements of the rows of A, and its own columns of C.
+    a: Ref
+    b: Packed
+    bias: Packed
+    c: Ref
+
+
+class Sizes(NamedTuple):
+    """Of each product. depth: elements of a row of A that lie side by side."""
+
+    rows: int
+    depth: int
+    columns: int
+    lda: int
+    ldc: int
+
+
+def product(
+    lowering: Lowering, factors: Factors, sizes: Sizes, plan: Blocking,
+    interval: tuple[float, float], groups: int = 1, offsets: np.ndarray | None = None,
+) -> list[Ref | float]:  # fmt: skip
+    """The arguments that `gemm_f32` and `conv_f32` share.
+
+    groups: products of elements of A that follow one another, to columns of C that do. offsets:
+    where products begin that do not: (products, 4) elements of A, B, bias and C.
     """
-    products, columns = weights.shape[:2]
-    packed = lowering.packed(
-        weights, ("product", plan.tile), lambda: pack(weights, plan.tile, lowering.lanes)
-    )
-    bias = padded(lowering.call.value(2), columns, plan.width, products)
-    steps = [depth, packed[0].size, bias.size // products, columns]
-    offsets = np.outer(np.arange(products), steps).astype(np.int64)
-    residual, channels = lowering.residual(), products * columns
-    output = lowering.output()
+    if offsets is None:
+        steps = [sizes.depth, factors.b.step, factors.bias.step, sizes.columns]
+        offsets = np.outer(np.arange(groups), steps)
+    residual, channels = lowering.residual(), groups * sizes.columns
     return [
-        lowering.input(0), lowering.data(packed), lowering.data(bias), output,
-        output if residual is None else residual, lowering.data(offsets),
-        rows, depth, columns, lda, lowering.output_pitch(channels),
+        factors.a, factors.b.place, factors.bias.place, factors.c,
+        factors.c if residual is None else residual, lowering.data(offsets.astype(np.int64)),
+        sizes.rows, sizes.depth, sizes.columns, sizes.lda, sizes.ldc,
         lowering.residual_pitch(channels), int(residual is not None), plan.block, plan.group,
         *interval,
     ]  # fmt: skip
 
 
-def float_constant(lowering: Lowering, i: int) -> np.ndarray | None:
-    """Input i if it is a float32 constant and the data, input 0, is float32 and no constant."""
+def are_float(lowering: Lowering, *inputs: int) -> bool:
+    """Whether those of these inputs that are given are float32."""
     call = lowering.call
-    if call.dtype(0) is not DType.FLOAT32 or call.dtype(i) is not DType.FLOAT32:
-        return None
-    return call.value(i) if call.value(0) is None else None
+    return all(call.dtype(i) is DType.FLOAT32 for i in inputs if call.has(i))
 
 
-def has_constant_bias(lowering: Lowering, i: int) -> bool:
-    """Whether the bias, input i, is known, or there is none."""
-    return not lowering.call.has(i) or lowering.call.value(i) is not None
+def packable(lowering: Lowering, *inputs: int) -> bool:
+    """Whether those of these inputs that are computed are dense, so that a step can pack them."""
+    call = lowering.call
+    return all(
+        lowering.pitch(i) == call.shape(i)[-1]
+        for i in inputs
+        if call.has(i) and call.value(i) is None and call.shape(i)
+    )
 
 
 def clamp_of(lowering: Lowering) -> tuple[float, float] | None:

@@ -1,0 +1,131 @@
+"""The factors of products as `kernels/gemm.py` reads them: packed by the plan where they are known,
+by a step of their own (`kernels/packing.py`) where they are computed."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.movement import BAND
+from martlet.plan.blocking import _cost, pack, padded
+from martlet.plan.lowering import Lowering, Ref
+
+PACK = {"rows": 2.5, "columns": 6.0}  # time to pack a vector, in multiply-adds of vectors
+
+
+class Packed(NamedTuple):
+    """Matrices or biases: where the first is, and elements from one to the next."""
+
+    place: Ref
+    step: int
+
+
+class Matrices(NamedTuple):
+    """Factors that are computed: `many` matrices of columns x depth, dense but for their rows.
+
+    order: what the rows of memory are, "columns" of `depth` elements, or "rows" of `columns`
+    elements for each step of the depth; they are `pitch` elements apart.
+    """
+
+    place: Ref
+    many: int
+    columns: int
+    depth: int
+    order: str
+    pitch: int
+
+    @property
+    def step(self) -> int:
+        """Elements from one matrix to the next."""
+        return self.pitch * (self.columns if self.order == "columns" else self.depth)
+
+    def in_place(self, tile: Tile) -> bool:
+        """Whether the kernels of a tile can read them where they are."""
+        dense = self.order == "columns" and self.pitch == self.depth
+        return dense and tile.dots and self.columns % tile.vectors == 0
+
+
+def packed_weights(lowering: Lowering, i: int, shape: tuple[int, int, int], tile: Tile) -> Packed:
+    """Input i as matrices of (count, columns, depth), for a tile."""
+    value = lowering.call.value(i)
+    if value is None:
+        return packed_matrices(lowering, weights_of(lowering, i, shape), tile)
+    weights = value.reshape(shape)
+    packed = lowering.packed(
+        weights, ("product", tile), lambda: pack(weights, tile, lowering.lanes)
+    )
+    return Packed(lowering.data(packed), packed[0].size)
+
+
+def weights_of(lowering: Lowering, i: int, shape: tuple[int, int, int]) -> Matrices:
+    """Weights that are computed, by columns, as convolutions and dense layers have them."""
+    return Matrices(lowering.input(i), *shape, "columns", shape[2])
+
+
+def tiles_for(
+    lowering: Lowering, b: Matrices, rows: int, tiles: tuple[Tile, ...] | None = None
+) -> tuple[Tile, ...]:
+    """The tile that takes the least time, packing included, for products of so many rows."""
+    lanes = lowering.lanes
+
+    def cost(tile: Tile) -> float:
+        packing = 0.0 if b.in_place(tile) else PACK[b.order] * b.columns * b.depth / lanes
+        if tile.dots and b.order == "rows":
+            packing *= 2
+        return _cost(tile, rows, b.columns, b.depth, b.depth, lanes) + packing
+
+    return (min(tiles or TILES[lanes], key=cost),)
+
+
+def packed_matrices(lowering: Lowering, b: Matrices, tile: Tile) -> Packed:
+    """Add the step that packs matrices for a tile, if one is needed."""
+    if b.in_place(tile):
+        return Packed(b.place, b.step)
+    panels = math.ceil(b.columns / tile.width(lowering.lanes))
+    width = tile.width(lowering.lanes)
+    size = panels * b.depth * width
+    place = lowering.scratch(4 * b.many * size)
+    if tile.dots:
+        turned = b.order == "rows"
+        rows, length = (b.depth, b.columns) if turned else (b.columns, b.depth)
+        copy_matrices(lowering, b.place, place, b.many, rows, length, b.pitch, size, turned)
+        return Packed(place, size)
+    lowering.step(
+        f"pack_{b.order}_f32", b.place, place, b.columns, b.depth, b.pitch, b.step, width,
+        units=b.many * panels,
+    )  # fmt: skip
+    return Packed(place, size)
+
+
+def copy_matrices(
+    lowering: Lowering, x: Ref, y: Ref, count: int, rows: int, length: int, pitch: int, size: int,
+    turned: bool,
+) -> None:  # fmt: skip
+    """Add the step that copies matrices of rows x length, or turns them: to length x rows.
+
+    pitch: from row to row of the source; the target's rows follow one another. size: from one
+    matrix of the target to the next.
+    """
+    if turned:
+        lowering.step(
+            "transpose_i32", x, y, rows, length, pitch, rows, count, 0, rows * pitch, 0, size,
+            units=count * math.ceil(rows / BAND),
+        )  # fmt: skip
+        return
+    lowering.step(
+        "copy_rows", x, y, 4 * length, count, rows, 0, 4 * rows * pitch, 4 * pitch,
+        0, 4 * size, 4 * length, units=4 * count * rows * length,
+    )  # fmt: skip
+
+
+def packed_bias(lowering: Lowering, i: int, count: int, columns: int, tile: Tile) -> Packed:
+    """Input i as the biases of so many products; zeros if there is none."""
+    call, width = lowering.call, tile.width(lowering.lanes)
+    if call.has(i) and call.value(i) is None:
+        if tile.dots or columns % width == 0:
+            return Packed(lowering.input(i), columns)
+        biases = Matrices(lowering.input(i), count, columns, 1, "rows", columns)
+        return packed_matrices(lowering, biases, tile)
+    bias = padded(call.value(i), columns, width, count)
+    return Packed(lowering.data(bias), bias.size // count)
