@@ -48,6 +48,7 @@ from martlet.kernels.language import (
 )
 from martlet.kernels.places import Places
 from martlet.kernels.targets import Target
+from martlet.kernels.unrolled import unrolled
 
 
 class Tile(NamedTuple):
@@ -89,6 +90,9 @@ TILES = {
         Tile(14, 1, (13, 10, 7, 4, 2, 1)), Tile(1, 8, ()), *_DOTS,
     ),
 }  # fmt: skip
+
+LINE = 16  # float32 in a cache line
+AHEAD = 1024  # float32: how far ahead B is asked for where it has one reader
 
 MAX_RUNS = 256
 """How many runs a window may have; their addresses lie on the stack."""
@@ -330,10 +334,13 @@ class _VectorSums(_Sums):
         length: Value,
     ) -> None:  # fmt: skip
         """Add the products of `length` elements of each row with as many steps of a panel."""
-        k = self.k
+        k, tile = self.k, self.tile
         b = self.product.b + (panel * self.depth + step) * self.width
-        for i in k.range(0, length):
-            columns = [k.load(b, i * self.width + j * k.lanes) for j in range(self.tile.vectors)]
+        for i in unrolled(k, length) if len(pointers) == tile.rows else k.range(0, length):
+            if tile.rows == 1:  # B comes from far away, and is all that takes time
+                for line in range(0, self.width, LINE):
+                    k.prefetch(b + (i * self.width + (AHEAD + line)))
+            columns = [k.load(b, i * self.width + j * k.lanes) for j in range(tile.vectors)]
             for pointer, row in zip(pointers, sums, strict=True):
                 factor = k.broadcast(k.scalar(pointer, i))
                 for column, total in zip(columns, row, strict=True):

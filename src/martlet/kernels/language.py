@@ -511,6 +511,11 @@ class Builder:
         """Where a pointer points, as an integer in bytes; `pointer_at` reads such integers."""
         return self.emit(I64, f"ptrtoint ptr {p.name} to i64")
 
+    def prefetch(self, p: Pointer) -> None:
+        """Ask for a cache line that will be read soon; the address need not exist."""
+        reads, soon, data = (self.constant(n, I32) for n in (0, 3, 1))
+        self.call_intrinsic("llvm.prefetch.p0", Value(self, PTR, p.name), reads, soon, data)
+
     def call(self, function: Pointer, *operands: Value | Pointer) -> None:
         """Call a function by its address."""
         passed = ", ".join(

@@ -24,8 +24,7 @@ The last row of an image of odd height has the row before beside it, and that re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -33,7 +32,8 @@ from martlet.kernels.gemm import Tile, _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, Variable, arguments
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd import LINE, SLOT_FLAG, _fetch, _take_slot, tile_of
+from martlet.kernels.unrolled import unrolled
+from martlet.kernels.winograd import LINE, SLOT_FLAG, _take_slot, tile_of
 
 PRODUCTS = 7
 STRASSEN = arguments(
@@ -55,12 +55,13 @@ def kernels(target: Target) -> list[Kernel]:
 
 def slot_floats(lanes: int, block: int, half: int) -> int:
     """The size of a slot in float32: S1 to S4, X, V and zeros."""
-    return 4 * block * _row(half) + (2 * block + 1) * tile_of(lanes).width(lanes)
+    row = (half + LINE - 1) // LINE * LINE + LINE
+    return 4 * block * row + (2 * block + 1) * tile_of(lanes).width(lanes)
 
 
-def _row(half: Any) -> Any:
+def _row(half: Value) -> Value:
     """From one row of S to the next: not a power of two, lest all meet in one cache set."""
-    return (half + LINE - 1) // LINE * LINE + LINE
+    return (half + (LINE - 1)) // LINE * LINE + LINE
 
 
 def packed(weights: np.ndarray, width: int, empty: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -134,17 +135,19 @@ def _strassen(tile: Tile) -> Callable[..., None]:
                     factors = b + (pair * PRODUCTS + product) * half * width
                     for _, indices in _tiles(k, tile, k.constant(0, I64), count):
                         pointers, sums = table.begin(product, tile, indices)
-                        _multiply(k, pointers, factors, half, sums)
+                        whole = len(indices) == tile.rows
+                        steps = unrolled(k, half) if whole else k.range(0, half)
+                        _multiply(k, pointers, factors, steps, sums)
                         rows_of_x = [x + i * width for i in indices]
                         rows_of_v = [v + i * width for i in indices]
                         with k.when(product.equals(P7)):
                             u3 = _added(k, sums, rows_of_x)
                             c22 = _added(k, sums, rows_of_v)
                             _store(k, rows_of_x, u3)
-                            for row, results in zip(sums, c22, strict=True):
-                                for total, result in zip(row, results, strict=True):
+                            for totals, results in zip(sums, c22, strict=True):
+                                for total, result in zip(totals, results, strict=True):
                                     total.value = result
-                        values = [[total.value for total in row] for row in sums]
+                        values = [[total.value for total in totals] for totals in sums]
                         with k.when(product.equals(P5)):
                             _store(k, rows_of_v, values)
                         with k.when(product.equals(P1) | product.equals(P6)):
@@ -201,15 +204,15 @@ def _sums_of_a(k: Builder, upper: Pointer, lower: Pointer, half: Value, s: list[
 
 
 def _multiply(
-    k: Builder, pointers: list[Pointer], factors: Pointer, depth: Value,
+    k: Builder, pointers: list[Pointer], factors: Pointer, steps: Iterator[Value],
     sums: list[list[Variable]],
 ) -> None:  # fmt: skip
     """Add rows of A times a panel, which comes from far away, to the sums of a tile."""
     vectors = len(sums[0])
-    for i in k.range(0, depth):
+    for i in steps:
         here = factors + i * (vectors * k.lanes)
         for line in range(0, vectors * k.lanes, LINE):
-            _fetch(k, here + (AHEAD + line))
+            k.prefetch(here + (AHEAD + line))
         columns = [k.load(here, j * k.lanes) for j in range(vectors)]
         for pointer, row in zip(pointers, sums, strict=True):
             factor = k.broadcast(k.scalar(pointer, i))

@@ -34,7 +34,6 @@ from martlet.kernels.language import (
     F32,
     I32,
     I64,
-    PTR,
     Builder,
     Pointer,
     Value,
@@ -289,20 +288,13 @@ class _Product:
                 total.value = k.zeros()
         for c in k.range(0, self.channels):
             for line in range(0, width, LINE):
-                _fetch(k, u + (c * width + (AHEAD + line)))
+                k.prefetch(u + (c * width + (AHEAD + line)))
             columns = [k.load(u, c * width + j * k.lanes) for j in range(self.tile.vectors)]
             for pointer, row in zip(pointers, sums, strict=True):
                 factor = k.broadcast(k.scalar(pointer, c))
                 for column, total in zip(columns, row, strict=True):
                     total.value = k.fma(factor, column, total.value)
         return sums
-
-
-def _fetch(k: Builder, p: Pointer) -> None:
-    """Ask for a cache line that will be read soon; the address need not exist."""
-    place = Value(k, PTR, p.name)
-    reads, soon, data = (k.constant(n, I32) for n in (0, 3, 1))
-    k.call_intrinsic("llvm.prefetch.p0", place, reads, soon, data)
 
 
 @dataclass
