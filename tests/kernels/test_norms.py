@@ -9,7 +9,11 @@ import pytest
 
 from build import one_node, run_model
 from lowered_node import compute, is_lowered
+from martlet.dtypes import DType
+from martlet.graph import Graph, Model, Tensor
 from martlet.kernels.targets import Target
+from martlet.ops.operator import Spec
+from martlet.runtime.session import Session
 from native import targets
 from pitched_node import compute_pitched
 
@@ -83,3 +87,48 @@ def test_bases_of_powers_that_are_not_positive(target: Target) -> None:
 def test_what_is_left_to_numpy() -> None:
     op, x = "LOCAL_RESPONSE_NORMALIZATION", floats(1, 2, 3, 300)
     assert not is_lowered(op, [x], {"radius": -1})
+
+
+# Norms that a converter writes as several operators ---------------------------------------------
+
+
+def normalized(shape: tuple[int, ...], axes: tuple[int, ...], parameters: tuple[int, ...]) -> Graph:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, as TensorFlow's converter writes it."""
+    graph = Graph()
+    x = graph.tensor(Tensor("x", shape))
+    graph.inputs.append(x)
+    over = graph.constant(np.array(axes, np.int32), "axes")
+    gamma, beta = (graph.constant(floats(*parameters), name) for name in ("gamma", "beta"))
+    epsilon = graph.constant(np.array([1e-3], np.float32), "epsilon")
+
+    def add(op: str, *inputs: int, **options: Any) -> int:
+        return graph.add(op, inputs, options)
+
+    mean = add("MEAN", x, over, keep_dims=True)
+    variance = add("MEAN", add("SQUARED_DIFFERENCE", x, mean), over, keep_dims=True)
+    scale = add("MUL", add("RSQRT", add("ADD", variance, epsilon)), gamma)
+    shift = add("ADD", add("MUL", add("NEG", mean), scale), beta)
+    graph.output(add("ADD", add("MUL", x, scale), shift))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "parameters"),
+    [
+        ((1, 16, 64), (2,), (64,)),
+        ((2, 8, 8, 12), (1, 2, 3), (8, 8, 12)),
+        ((2, 8, 8, 12), (1, 2), (12,)),
+        ((1, 8, 8, 4, 6), (1, 2, 4), (1, 1, 1, 4, 6)),
+    ],
+    ids=["layer", "image", "instance", "group"],
+)
+def test_norms_of_several_operators_are_one_call(
+    shape: tuple[int, ...], axes: tuple[int, ...], parameters: tuple[int, ...]
+) -> None:
+    model, x = Model([normalized(shape, axes, parameters)]), floats(*shape)
+    session = Session(model)
+    plan = session.plan(0, [Spec(DType.FLOAT32, shape)])
+    assert session.one_call(plan) is not None
+    session.start_clock()
+    (found,), (expected,) = session.run(plan, [x]), run_model(model, [x])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

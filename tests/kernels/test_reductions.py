@@ -91,6 +91,19 @@ def test_every_remainder(length: int, target: Target) -> None:
 
 
 @each
+@pytest.mark.parametrize(("shape", "axes"), SHAPES[1:10])
+def test_where_the_work_is_cut_changes_no_bit(
+    shape: tuple[int, ...], axes: tuple[int, ...], target: Target
+) -> None:
+    inputs = [sample(np.float32, *shape), const(np.array(axes, np.int32))]
+    for op in ("SUM", "REDUCE_PROD"):
+        (whole,), _ = compute(target, op, inputs)
+        for split in (1, 3, 16):
+            (found,), _ = compute(target, op, inputs, split=split)
+            np.testing.assert_array_equal(found, whole)
+
+
+@each
 @pytest.mark.parametrize("op", ["REDUCE_MAX", "REDUCE_MIN"])
 def test_extremes_pass_over_what_is_not_a_number(op: str, target: Target) -> None:
     x = sample(np.float32, 7, 37)

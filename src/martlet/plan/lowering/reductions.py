@@ -28,7 +28,7 @@ from martlet.plan.lowering.strides import (
     row_arguments,
 )
 
-LEAST_ELEMENTS = 1 << 14
+LEAST_ELEMENTS = 4096
 """Read by a thread at once."""
 CHUNK, FEW = 1 << 14, 16
 """Rows of several times so many elements are cut, where there are fewer results than `FEW`."""
