@@ -192,7 +192,9 @@ def reduce_columns(how: Reduction, apart: bool = False) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         x_step, fields = (rest[0], rest[1:]) if apart else (k.constant(1, I64), rest)
         initial = how.widened(k.scalar(start))
-        whole = count0 // TOGETHER * TOGETHER
+        # Integers gain little from it, and their kernels compile sooner without.
+        together = TOGETHER if x.element.is_float else 1
+        whole = count0 // together * together
         widest = k.lanes if apart else max(k.lanes, LINE // x.element.element_bytes)
 
         def load(column: Pointer, row: Value, lanes: int) -> Value:
@@ -206,11 +208,12 @@ def reduce_columns(how: Reduction, apart: bool = False) -> Callable[..., None]:
                 for i in k.range(0, count2):
                     for j in k.range(0, count1):
                         column = x + (x_at + at * x_step + i * step2 + j * step1)
-                        for row in k.range(0, whole, TOGETHER):
-                            values = [load(column, row + n, lanes) for n in range(TOGETHER)]
+                        for row in k.range(0, whole, together):
+                            values = [load(column, row + n, lanes) for n in range(together)]
                             total.value = how.add(k, total.value, values)
-                        for row in k.range(whole, count0):
-                            total.value = how.add(k, total.value, [load(column, row, lanes)])
+                        if together > 1:
+                            for row in k.range(whole, count0):
+                                total.value = how.add(k, total.value, [load(column, row, lanes)])
                 k.store(y, y_at + at, how.finish(k, total.value, divisor, y.element))
 
     return write
