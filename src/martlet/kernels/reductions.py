@@ -7,7 +7,8 @@
 
 `REDUCTIONS` says how elements become one. Each kernel reduces three dimensions, of `count`
 elements (`length` in the last, of rows) `step` elements apart; the results are rows of strided
-blocks (`martlet.kernels.rows`), which are one long where the last dimension is reduced.
+blocks (`martlet.kernels.rows`), whose elements are `y_step` apart, and what they are made of
+`x_step`, where the last dimension is reduced.
 
 How the elements of a result are taken together depends on the shape alone, so that any number of
 threads finds the same. Every lane starts from `start[0]`. Sums of float32 are made of eight
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import F64, Builder, Pointer, Type, Value, Variable, arguments
+from martlet.kernels.language import F64, I64, Builder, Pointer, Type, Value, Variable, arguments
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
@@ -86,7 +87,6 @@ def _smaller(k: Builder, a: Value, b: Value) -> Value:
     return k.minimum(a, b)
 
 
-I64 = Type("i64")
 LARGEST = Reduction(_larger, skips=True)
 SMALLEST = Reduction(_smaller, skips=True)
 REDUCTIONS: dict[str, dict[str, Reduction]] = {
@@ -167,15 +167,19 @@ def reduce_rows(how: Reduction) -> Callable[..., None]:
 
     def write(
         k: Builder, x: Pointer, y: Pointer, start: Pointer, divisor: Value, length: Value,
-        count2: Value, step2: Value, count1: Value, step1: Value, *fields: Value,
+        count2: Value, step2: Value, count1: Value, step1: Value, x_step: Value, y_step: Value,
+        *fields: Value,
     ) -> None:  # fmt: skip
         initial = k.scalar(start)
-        for (x_at, y_at), _, _ in rows(k, fields[:-2], *fields[-2:]):
-            totals = Totals(k, how, initial, row_lanes(k, x.element))
-            for i in k.range(0, count2):
-                for j in k.range(0, count1):
-                    totals.add(x + (x_at + i * step2 + j * step1), length)
-            k.store(y, y_at, how.finish(k, totals.all(), divisor, y.element))
+        for (x_at, y_at), first, last in rows(k, fields[:-2], *fields[-2:]):
+            for at in k.range(first, last):
+                totals = Totals(k, how, initial, row_lanes(k, x.element))
+                row = x + (x_at + at * x_step)
+                for i in k.range(0, count2):
+                    for j in k.range(0, count1):
+                        totals.add(row + (i * step2 + j * step1), length)
+                total = how.finish(k, totals.all(), divisor, y.element)
+                k.store(y, y_at + at * y_step, total)
 
     return write
 
@@ -251,7 +255,8 @@ def kernels(target: Target) -> list[Kernel]:
             operands = [f"x: *{element}", f"y: *{element}", f"start: *{element}", "divisor: i64"]
             fields = row_fields("x", "y")
             full = f"{name}_rows_{SHORT[element]}"
-            block = arguments(*operands, "length: i64", *OUTER, *fields)
+            steps = "x_step: i64", "y_step: i64"
+            block = arguments(*operands, "length: i64", *OUTER, *steps, *fields)
             found.append(Kernel(full, reduce_rows(how), block))
             columns = [*operands, "count0: i64", "step0: i64", *OUTER]
             full = f"{name}_columns_{SHORT[element]}"

@@ -67,8 +67,10 @@ class _Reduction:
 
     def rows(self, x: Ref, y: Ref, kept: Dimensions, reduced: Dimensions, divisor: int = 1) -> None:
         """The last reduced dimension is the last of all."""
+        *others, last = kept or [Dimension(1, 0, 0)]
+        fields = row_fields([*others, Dimension(last.size, 1, 1)])
         *outer, length = reduced
-        numbers = [divisor, length.size, *_loops(outer), *row_fields([*kept, Dimension(1, 1, 1)])]
+        numbers = [divisor, length.size, *_loops(outer), last.x, last.y, *fields]
         self._step("rows", x, y, kept, reduced, numbers, multiple=1)
 
     def short_rows(
@@ -182,7 +184,7 @@ def _reduce(how: _Reduction, dimensions: Dimensions, divisor: int) -> bool:
     reduced = [d for d in dimensions if not d.y]
     x, y = how.lowering.input(0), how.lowering.output(0)
     in_rows = not dimensions[-1].y
-    if len(reduced) > MOST_REDUCED or len(kept) > OUTER + (not in_rows):
+    if len(reduced) > MOST_REDUCED or len(kept) > OUTER + 1:
         return False
     if not in_rows:
         how.columns(x, y, kept, reduced, divisor)
@@ -201,7 +203,7 @@ def _in_vectors(kept: Dimensions) -> bool:
 
 
 def _is_long(how: _Reduction, kept: Dimensions, reduced: Dimensions) -> bool:
-    few = math.prod(d.size for d in kept) < FEW and len(kept) < OUTER
+    few = math.prod(d.size for d in kept) < FEW and len(kept) <= OUTER
     return few and len(reduced) == 1 and reduced[0].size >= 4 * CHUNK and how.name != "mean"
 
 
