@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from martlet.graph import ABSENT, Graph, Model, Tensor
+from martlet.graph import Graph, Model, Tensor
 from martlet.ops.operator import Call
 from martlet.plan.lowering import convolution
 from martlet.plan.planner import declared_specs
@@ -117,28 +117,35 @@ def winograd_off() -> Iterator[None]:
 
 def alone(call: Call) -> NativePlan:
     """A plan of the layer and nothing else, on random numbers."""
-    random, graph = np.random.default_rng(0), Graph()
-    x = graph.input("x", call.shape(0))
-    weights = random.normal(size=call.shape(1)).astype(np.float32)
-    bias = graph.constant(np.zeros(call.shape(1)[0], np.float32))
     shape = call.operator.infer(call)[0].shape
     assert shape is not None
+    return layer(call.shape(0), call.shape(1), shape, dict(call.node.options))
+
+
+def layer(
+    image: tuple[int, ...], filters: tuple[int, ...], result: tuple[int, ...],
+    options: dict[str, Any],
+) -> NativePlan:  # fmt: skip
+    """A plan of a convolution with filters (channels, height, width, depth) of random numbers."""
+    random, graph = np.random.default_rng(0), Graph()
+    x = graph.input("x", image)
+    weights = graph.constant(random.normal(size=filters).astype(np.float32))
+    bias = graph.constant(np.zeros(filters[0], np.float32))
     y = graph.add(
-        "CONV_2D", [x, graph.constant(weights), bias], dict(call.node.options),
-        options_type="Conv2DOptions", outputs=[Tensor("y", shape)],
+        "CONV_2D", [x, weights, bias], options, options_type="Conv2DOptions",
+        outputs=[Tensor("y", result)],
     )  # fmt: skip
-    assert y != ABSENT
     graph.output(y)
     session = Session(Model([graph], source="layer"))
     native = session.native(session.plan(0, declared_specs(graph)))
     assert native is not None
-    native.views[x][...] = random.normal(size=call.shape(0))
+    native.views[x][...] = random.normal(size=image)
     return native
 
 
-def least(native: NativePlan) -> float:
+def least(native: NativePlan, seconds: float = SECONDS) -> float:
     """The fastest run within a while, in seconds."""
-    best, end = np.inf, time.perf_counter() + SECONDS
+    best, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         begin = time.perf_counter()
         native.run_alone()
