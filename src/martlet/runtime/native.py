@@ -23,9 +23,10 @@ from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.targets import TARGETS
 from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
-from martlet.plan.lowering import Lowering, NativeStep, Ref, lowering_of
+from martlet.plan.lowering import STATUS_BYTES, Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
 from martlet.runtime.memory import Pairs, is_kept, lay_out, spec_of
+from martlet.runtime.status import Status
 from martlet.runtime.threads import Pool, aligned, spread
 
 MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
@@ -66,6 +67,14 @@ class NativePlan:
         """Variables that are inputs of the graph: the caller's arrays."""
         self._written = [self._arena, *self._variables.values()]
         self.arena_bytes = self._arena.nbytes
+        rules = [
+            (work.step.call, *rule)
+            for work, lowering in pairs
+            if lowering is not None and lowering.steps
+            for rule in lowering.statuses
+        ]
+        self._status = Status(rules) if rules else None
+        self._statuses = 0  # whose addresses steps know already
         self._constants: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []
         self.steps: list[NativeStep] = []
@@ -105,6 +114,10 @@ class NativePlan:
                         address = arena + self._offsets[argument.index]
                     elif argument.kind == "scratch":
                         address = arena + scratch[argument.index]
+                    elif argument.kind == "status":
+                        assert self._status is not None
+                        number = self._statuses + argument.index
+                        address = self._status.address + STATUS_BYTES * number
                     else:
                         address = self._constants[base + argument.index].ctypes.data
                     block[i] = address + argument.offset
@@ -114,6 +127,7 @@ class NativePlan:
                     block[i] = argument
             self.steps.append(step)
             self._blocks.append(block)
+        self._statuses += len(lowering.statuses)
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""
@@ -143,14 +157,18 @@ class NativePlan:
     def run_alone(self) -> None:
         """Run a plan that is one call, on the inputs that lie in the arena."""
         self.pool.run_at(self._address, len(self.steps))
+        if self._status is not None:
+            self._status.check()
 
     def _run_segment(self, segment: Segment) -> None:
         if not self._debug:
             self.pool.run(self._records, segment.first, segment.count)
-            return
-        for k in range(segment.first, segment.first + segment.count):
-            self.pool.run(self._records, k, 1)
-            self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
+        else:
+            for k in range(segment.first, segment.first + segment.count):
+                self.pool.run(self._records, k, 1)
+                self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
+        if self._status is not None:
+            self._status.check()
 
     def run(
         self,

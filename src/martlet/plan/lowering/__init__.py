@@ -12,7 +12,8 @@ meaning runs) or adds the native steps that compute its outputs:
         return True
 
 A kernel's name, its arguments and what a unit is are those of `martlet.kernels`. Whatever the
-kernels are told here stays inside the tensors, since the shapes were checked by `infer`.
+kernels are told here stays inside the tensors, since the shapes were checked by `infer`. Where
+they follow indices that come from data, they check them: `l.status(problem, expected)`.
 
 Three things spare memory and copies, for families that say that they can:
 
@@ -44,13 +45,14 @@ from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.packed import packed
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
+STATUS_BYTES = 16  # of the two words that a status is
 
 
 @dataclass(frozen=True)
 class Ref:
     """An address that is known once the arena is laid out: a tensor, scratch, or constant data."""
 
-    kind: str  # "tensor", "scratch" or "data"
+    kind: str  # "tensor", "scratch", "data" or "status"
     index: int
     offset: int = 0  # bytes
 
@@ -105,6 +107,7 @@ class Lowering:
     steps: list[NativeStep] = field(default_factory=list)
     constants: list[np.ndarray] = field(default_factory=list)
     scratch_bytes: list[int] = field(default_factory=list)
+    statuses: list[tuple[str, str]] = field(default_factory=list)
 
     def input(self, i: int) -> Ref:
         """The address of input i's value."""
@@ -183,6 +186,15 @@ class Lowering:
         """Working memory for this node's steps."""
         self.scratch_bytes.append(nbytes)
         return Ref("scratch", len(self.scratch_bytes) - 1)
+
+    def status(self, problem: str, expected: str) -> Ref:
+        """Two int64 words [found, value] for a kernel that meets a value which breaks a rule.
+
+        It must leave out what it would have read or written there, and write the value and then 1
+        (`runtime/status.py`). Words that are asked for one after the other lie so.
+        """
+        self.statuses.append((problem, expected))
+        return Ref("status", len(self.statuses) - 1)
 
     def step(
         self, kernel: str, *arguments: Ref | float, units: int, grain: int | None = None
