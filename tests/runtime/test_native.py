@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from martlet.dtypes import DType
+from martlet.errors import LimitError
 from martlet.graph import Graph, Model, Tensor
 from martlet.ops.operator import Spec
 from martlet.plan.planner import declared_specs
@@ -136,3 +137,24 @@ def test_plans_of_several_shapes_live_side_by_side() -> None:
         plan = session.plan(0, [Spec(DType.FLOAT32, value.shape)])
         np.testing.assert_array_equal(session.run(plan, [value])[0], -value)
     assert declared_specs(graph)[0].shape == (1, 2)
+
+
+def test_a_time_limit_is_looked_at_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Graph()
+    chain(graph)
+    session = Session(Model([graph], source="m"), time_limit=60.0)
+    plan = session.plan(0, declared_specs(graph))
+    native = session.native(plan)
+    assert native is not None
+    assert session.one_call(plan) is None
+    ran = []
+
+    def late(records: np.ndarray, first: int, count: int) -> None:
+        ran.append((first, count))
+        session._deadline = 0.0
+
+    monkeypatch.setattr(native.pool, "run", late)
+    session.start_clock()
+    with pytest.raises(LimitError, match="time_limit="):
+        session.run(plan, [random(3, 5)])
+    assert ran == [(0, 1)]

@@ -46,14 +46,21 @@ class NativePlan:
     """A plan laid out in memory, ready to run with `pool`.
 
     variable: the array of a variable tensor, always the same one. debug: run step by step, each
-    in memory of its own, and look for writes outside of it (`runtime/memory.py`).
+    in memory of its own, and look for writes outside of it (`runtime/memory.py`). stepwise: a call
+    for each step, so that a limit on time is looked at in between.
     """
 
     def __init__(
-        self, plan: Plan, pool: Pool, variable: Callable[[int], np.ndarray], debug: bool = False
+        self,
+        plan: Plan,
+        pool: Pool,
+        variable: Callable[[int], np.ndarray],
+        debug: bool = False,
+        stepwise: bool = False,
     ) -> None:
         self.plan = plan
         self._debug = debug
+        self._stepwise = stepwise or debug
         self.pool = pool
         image = pool.image
         lanes = TARGETS[image.image.target].lanes
@@ -150,7 +157,7 @@ class NativePlan:
             and self.segments[0].step is None
             and ends <= set(self._offsets)
             and not self._given
-            and not self._debug
+            and not self._stepwise
             and not any(i in self._pitches for i in ends)
         )
 
@@ -160,13 +167,15 @@ class NativePlan:
         if self._status is not None:
             self._status.check()
 
-    def _run_segment(self, segment: Segment) -> None:
-        if not self._debug:
+    def _run_segment(self, segment: Segment, tick: Callable[[], None]) -> None:
+        if not self._stepwise:
             self.pool.run(self._records, segment.first, segment.count)
         else:
             for k in range(segment.first, segment.first + segment.count):
+                tick()
                 self.pool.run(self._records, k, 1)
-                self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
+                if self._debug:
+                    self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
         if self._status is not None:
             self._status.check()
 
@@ -188,7 +197,7 @@ class NativePlan:
                 tick()
                 for i, array in state.items():
                     np.copyto(self.views[i], array)
-                self._run_segment(segment)
+                self._run_segment(segment, tick)
                 continue
             step = segment.step
             for i in step.inputs:

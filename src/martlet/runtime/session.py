@@ -204,7 +204,9 @@ class Session:
         native = self._native.get(id(plan))
         if native is None or native.plan is not plan:
             variable = partial(self.variable, plan.index)
-            native = self._native[id(plan)] = NativePlan(plan, self._pool, variable, self._debug)
+            native = self._native[id(plan)] = NativePlan(
+                plan, self._pool, variable, self._debug, stepwise=self.time_limit is not None
+            )
         self._native.move_to_end(id(plan))
         while len(self._native) > PLANS_KEPT:
             self._native.popitem(last=False)
