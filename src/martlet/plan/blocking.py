@@ -31,7 +31,8 @@ UNITS_EACH = 6  # for each of several threads: more are not looked at
 SMALLEST_UNIT = 1 << 17  # multiply-adds
 UNIT = 200  # time to take a unit
 LATE = 0.05  # of a unit: how much later a thread may begin than others
-AGAIN = 0.5  # time to read a vector of B, or an element of A, for another unit
+AGAIN = 0.5  # time to read a vector of B for another unit
+AGAIN_A = 0.1  # the same of an element of A
 LATENCY = 6  # operations that must be under way at once
 LOAD = 1.25  # time of a load from the first-level cache, in multiply-adds
 LANES = 5  # time to add up the lanes of a vector
@@ -68,23 +69,28 @@ def blocking(
         block, group = shared(
             rows, panels, block, group, tile.rows, threads,
             lambda n: _cost(tile, n, width, depth, run, lanes) + AGAIN * depth * tile.vectors,
-            lambda n: AGAIN * depth * n,
+            lambda n: AGAIN_A * depth * n,
         )  # fmt: skip
     return Blocking(tile, width, block, group, -(-rows // block) * -(-panels // group))
 
 
 def shared(
     rows: int, panels: int, block: int, group: int, tile_rows: int, threads: int,
-    panel: Callable[[int], float], begin: Callable[[int], float],
+    panel: Callable[[int], float], begin: Callable[[int], float], any_size: bool = False,
 ) -> tuple[int, int]:  # fmt: skip
     """(rows in a block, panels in a group), at most those given, such that threads end soon.
 
     panel(rows): time for a panel of a unit, begin(rows): for what is once in a unit. The threads
     take equal numbers of units first (`kernels/executor.py`), then one by one what is left.
+    Blocks are whole tiles, unless any size will do: it does where the rows of a tile have nothing
+    to do with each other.
     """
     blocks, groups = -(-rows // block), -(-panels // group)
     most = max(threads * UNITS_EACH, blocks * groups)
-    sizes = {min(rows, _even(rows, n, tile_rows)) for n in range(blocks, most // groups + 1)}
+    counts = range(blocks, most // groups + 1)
+    sizes = {min(rows, _even(rows, n, tile_rows)) for n in counts}
+    if any_size:
+        sizes |= {-(-rows // n) for n in counts if n % threads == 0}
     widths = {-(-panels // n) for n in range(groups, min(panels, most // blocks) + 1)}
     best, least = (block, group), math.inf
     for size in sorted(sizes, reverse=True):

@@ -7,7 +7,7 @@ Times are in multiply-adds of whole vectors, for the tile in both ways:
                + SUMS x pairs of rows x depth / lanes, once for each group of panels
 
 Seven sums of quarters of the weights take the place of four quarters, so weights need 1.75 times
-the memory. An image of few rows reads each of them so seldom that this is no gain.
+the memory.
 
 Rounding errors are relative to the largest of what is added up, quarters of A and of B: with
 factors of one size they are twice those of the direct product. Where columns of A are large and
@@ -26,10 +26,11 @@ from martlet.plan.lowering import Lowering
 
 BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
 BEGIN_ONE = 9  # the same where they are read and stored more often
-SUMS = 12  # time for a vector of each of S1 to S4
-GAIN = 1.04  # less than this is not worth the memory for weights
-FEWEST_ROWS = 64
-CACHE_PART = 128 << 10  # bytes of S in a block
+SUMS = 16  # time for a vector of each of S1 to S4; another thread may have written what they read
+GAIN = 1.03  # less than this is not worth the memory for weights
+FEWEST_ROWS = 32
+CACHE_PART = 256 << 10  # bytes of S in a block
+FAR = 1  # time to read a vector of B, which a block does again, from the third-level cache
 EVEN = 30.0
 
 
@@ -68,7 +69,8 @@ def pays(rows: int, columns: int, depth: int, lanes: int) -> bool:
     tile = tile_of(lanes)
     width = tile.width(lanes)
     pairs = -(-columns // (2 * width))
-    direct = -(-columns // width) * tile_time(tile, rows) * (depth + BEGIN)
+    one = tile_time(tile, rows) * (depth + BEGIN) + AGAIN * tile.vectors * depth
+    direct = -(-columns // width) * one
     half = -(-rows // 2)
     products = pairs * _products(half, depth, lanes)
     return GAIN * (products + SUMS * half * depth / 2 / lanes) < direct
@@ -82,14 +84,12 @@ def blocks(
     pairs = -(-columns // (2 * tile.width(lanes)))
     most = max(tile.rows, CACHE_PART // (8 * depth))
 
-    def of(count: int) -> int:
-        return -(-half // (count * tile.rows)) * tile.rows
-
     block, group = -(-half // (-(-half // most) * tile.rows)) * tile.rows, pairs
     if threads > 1:
         block, group = shared(
             half, pairs, block, group, tile.rows, threads,
-            lambda n: _products(n, depth, lanes), lambda n: SUMS * n * depth / 2 / lanes,
+            lambda n: _products(n, depth, lanes) + FAR * PRODUCTS * tile.vectors * depth / 2,
+            lambda n: SUMS * n * depth / 2 / lanes, any_size=True,
         )  # fmt: skip
     return block, group, images * -(-half // block) * -(-pairs // group)
 
