@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from build import Value, one_node, run_model
 from lowered_node import compute, is_lowered
 from martlet.dtypes import DType
+from martlet.graph import Quantization, Tensor
 from martlet.kernels.targets import Target
 from native import targets
 
@@ -59,6 +62,60 @@ def test_half_floats(target: Target) -> None:
     between = np.concatenate([wide * np.float32(f) for f in (1, 1.0003, 0.9998)])
     edges = np.array([np.nan, np.inf, -np.inf, 65519, 65520, 1e9, 1e-8, 3e-8], np.float32)
     same(target, "CAST", np.concatenate([between, edges]), DType.FLOAT16)
+
+
+# Scales ---------------------------------------------------------------------------------------
+
+STORED = [np.int8, np.uint8, np.int16]
+
+
+def quantizations(shape: tuple[int, ...], zero: int = 3) -> Iterator[Quantization]:
+    """Of the whole tensor, and of the slices along each of its dimensions."""
+    yield Quantization.of(0.037, zero)
+    for axis, n in enumerate(shape):
+        if n > 1:
+            yield Quantization.of(0.01 * np.arange(1, n + 1), np.arange(n) - zero, axis)
+
+
+@each
+@pytest.mark.parametrize("dtype", STORED, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("shape", [(), (1,), (37,), (3, 5), (2, 3, 4, 21), (4, 1, 3, 1), (2, 0)])
+def test_stored_values_become_floats(shape: tuple[int, ...], dtype: Any, target: Target) -> None:
+    x = np.resize(sample(dtype, 400), shape)
+    for q in quantizations(shape):
+        (found,), (expected,) = compute(
+            target, "DEQUANTIZE", [Value(x, quantization=q)], outputs=[DType.FLOAT32], split=5
+        )
+        np.testing.assert_array_equal(found, expected)
+
+
+@each
+@pytest.mark.parametrize("dtype", STORED, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("shape", [(), (1,), (37,), (3, 5), (2, 3, 4, 21), (4, 1, 3, 1), (2, 0)])
+def test_floats_become_stored_values(shape: tuple[int, ...], dtype: Any, target: Target) -> None:
+    rng = np.random.default_rng(3)
+    x = np.asarray(4 * rng.standard_normal(shape), np.float32)
+    for q in quantizations(shape):
+        check_quantize(target, x, dtype, q)
+
+
+def check_quantize(target: Target, x: np.ndarray, dtype: Any, q: Quantization) -> None:
+    outputs = [Tensor(dtype=DType.of(np.empty(0, dtype)), quantization=q)]
+    model, arrays = one_node("QUANTIZE", [x], outputs=outputs)
+    (expected,) = run_model(model, arrays, reference=False)
+    (found,), _ = compute(target, "QUANTIZE", [x], outputs=outputs, split=5)
+    np.testing.assert_array_equal(found, expected)
+
+
+@each
+@pytest.mark.parametrize("dtype", STORED, ids=lambda t: t.__name__)
+def test_ties_and_what_does_not_fit(dtype: Any, target: Target) -> None:
+    halves = np.arange(-300, 300, dtype=np.float32) / 2
+    edges = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 2**31, -(2**31), 0.49999997, -0.0])
+    x = np.concatenate([halves, edges, halves * 256]).astype(np.float32)
+    for zero in (0, -5, 100):
+        check_quantize(target, x, dtype, Quantization.of(1.0, zero))
+        check_quantize(target, x, dtype, Quantization.of(0.1, zero))
 
 
 def test_what_is_left_to_numpy() -> None:

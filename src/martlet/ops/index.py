@@ -459,6 +459,7 @@ LOWERING = {
     "PADV2": "movement",
     "POW": "elementwise",
     "PRELU": "elementwise",
+    "QUANTIZE": "casts",
     "REDUCE_ALL": "reductions",
     "REDUCE_ANY": "reductions",
     "REDUCE_MAX": "reductions",
