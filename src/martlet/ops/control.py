@@ -28,6 +28,15 @@ def _agree(branches: Sequence[Sequence[Spec]]) -> list[Spec]:
     return result
 
 
+def _run(call: Call, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a subgraph, in arrays of their own: its next run may write where they lie."""
+    return _own(call.session.run_graph(index, inputs))
+
+
+def _own(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [a if a.base is None else a.copy() for a in arrays]
+
+
 def _branches(call: Call, indices: Sequence[int]) -> list[Spec]:
     arguments = _arguments(call, 1)
     branches = [call.session.infer_graph(i, arguments) for i in indices]
@@ -56,7 +65,7 @@ def _infer_if(call: Call) -> list[Spec]:
 
 def _if(call: Call, condition: np.ndarray, *inputs: np.ndarray) -> list[np.ndarray]:
     name = "then_subgraph_index" if condition.item() else "else_subgraph_index"
-    return call.session.run_graph(call.option(name), inputs)
+    return _run(call, call.option(name), inputs)
 
 
 def _infer_case(call: Call) -> list[Spec]:
@@ -73,7 +82,7 @@ def _case(call: Call, index: np.ndarray, *inputs: np.ndarray) -> list[np.ndarray
     number = int(index.item())
     if not 0 <= number < len(branches):
         number = len(branches) - 1
-    return call.session.run_graph(int(branches[number]), inputs)
+    return _run(call, int(branches[number]), inputs)
 
 
 def _infer_while(call: Call) -> list[Spec]:
@@ -110,7 +119,7 @@ def _while(call: Call, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         if answer.size != 1:
             call.fail_run("the condition must be one value", "1", str(answer.shape))
         if not answer.item():
-            return values
+            return _own(values)
         values = call.session.run_graph(body, values)
 
 
@@ -135,7 +144,7 @@ def _infer_composite(call: Call) -> list[Spec]:
 
 
 def _composite(call: Call, *inputs: np.ndarray) -> list[np.ndarray]:
-    return call.session.run_graph(call.option("decomposition_subgraph_index"), inputs)
+    return _run(call, call.option("decomposition_subgraph_index"), inputs)
 
 
 register(

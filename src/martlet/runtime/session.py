@@ -84,6 +84,8 @@ class Session:
         self._debug = os.environ.get("MARTLET_DEBUG", "0") not in ("", "0")
         self._pool: Pool | None = None
         self._native: OrderedDict[int, NativePlan] = OrderedDict()
+        self._calls: OrderedDict[Any, NativePlan] = OrderedDict()
+        """Subgraphs that are one native call, by number and shapes of the inputs."""
         self._live = 0
         self._state = 0
         self._calling: list[int] = []
@@ -120,13 +122,25 @@ class Session:
         return [s for s in results if s is not None]
 
     def run_graph(self, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        key = (index, *(a.shape for a in inputs))
+        known = self._calls.get(key)
+        if known is not None:
+            self.latest[index] = known.plan
+            return known.call(inputs)
         self._check_inputs(index, len(inputs))
         graph = self.model.graphs[index]
         specs = [
             Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
         ]
         with self._call_of(index):
-            return self.run(self.plan(index, specs), inputs)
+            plan = self.plan(index, specs)
+            results = self.run(plan, inputs)
+        native = self.native(plan)
+        if native is not None and native.is_one_call:
+            self._calls[key] = native
+            while len(self._calls) > PLANS_KEPT:
+                self._calls.popitem(last=False)
+        return results
 
     @contextmanager
     def _call_of(self, index: int) -> Iterator[None]:
