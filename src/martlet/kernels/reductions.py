@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import F64, I64, Builder, Pointer, Type, Value, Variable, arguments
+from martlet.kernels.language import F64, I64, Builder, Pointer, Type, Value, arguments
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
@@ -111,8 +111,9 @@ OUTER = ("count2: i64", "step2: i64", "count1: i64", "step1: i64")
 
 
 class Totals:
-    """Totals of vectors of every width, from `lanes` down to 1: what `pieces` hands out.
+    """A total for each lane, to which rows are added.
 
+    start: what every lane starts from, of the elements' type; it may be added any number of times.
     read: what is done to the elements first.
     """
 
@@ -122,13 +123,10 @@ class Totals:
     ) -> None:  # fmt: skip
         self.k = k
         self.how = how
+        self.start = start
         self.lanes = lanes
         self.read = read
-        self.of: dict[int, Variable] = {}
-        width = lanes
-        while width:
-            self.of[width] = k.variable(k.broadcast(how.widened(start), width))
-            width //= 2
+        self.total = k.variable(k.broadcast(how.widened(start), lanes))
 
     def add(self, x: Pointer, length: Value) -> None:
         """Add `length` elements that follow each other."""
@@ -142,18 +140,22 @@ class Totals:
             self.join([self.read(k.load(x, i, lanes=lanes))])
 
     def join(self, values: Iterable[Value]) -> None:
-        """Add vectors of one width."""
-        values = list(values)
-        total = self.of[values[0].type.lanes]
-        total.value = self.how.add(self.k, total.value, values)
+        """Add vectors; those that are shorter are filled up."""
+        self.total.value = self.how.add(self.k, self.total.value, [self._full(v) for v in values])
+
+    def _full(self, value: Value) -> Value:
+        k, width = self.k, value.type.lanes
+        if width == self.lanes:
+            return value
+        lanes = [min(lane, width) for lane in range(self.lanes)]
+        return k.shuffle(value, k.broadcast(self.start, width), lanes)
 
     def all(self) -> Value:
         """The total of all lanes."""
-        k, total = self.k, self.of[self.lanes].value
+        k, total = self.k, self.total.value
         while (half := total.type.lanes // 2) > 0:
             low = k.shuffle(total, total, range(half))
-            high = k.shuffle(total, total, range(half, 2 * half))
-            total = self.how.pair(k, self.how.pair(k, low, high), self.of[half].value)
+            total = self.how.pair(k, low, k.shuffle(total, total, range(half, 2 * half)))
         return k.lane(total, 0)
 
 
@@ -237,8 +239,9 @@ def cumulative_sum(
 ) -> None:  # fmt: skip
     """Sums up to each element, or (`exclusive`) up to the one before it."""
     before = exclusive.differs(0)
+    widest = LINE // x.element.element_bytes
     for (x_at, y_at), first, last in rows(k, fields[:-2], *fields[-2:]):
-        for at, lanes in pieces(k, first, last):
+        for at, lanes in pieces(k, first, last, widest):
             total = k.variable(k.zeros(x.element, lanes))
             for i in k.range(0, count):
                 old = total.value
