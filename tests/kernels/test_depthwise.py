@@ -117,9 +117,9 @@ squares = pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
 
 @on_targets
 @squares
-@pytest.mark.parametrize("height", [1, 2, 3, 7])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 7])
 def test_square_windows_with_same_padding(square: Square, height: int, target: Target) -> None:
-    taps, stride, tile = square
+    taps, stride, tile, _ = square
     for columns in (tile, tile + 1, 2 * tile - 1, 2 * tile, 3 * tile + 2):
         for width in range((columns - 1) * stride + 1, columns * stride + 1):
             arrays = case((height, width), target.lanes + 3, (taps, taps))
@@ -130,7 +130,7 @@ def test_square_windows_with_same_padding(square: Square, height: int, target: T
 @on_targets
 @squares
 def test_square_windows_with_explicit_padding(square: Square, target: Target) -> None:
-    taps, stride, _ = square
+    taps, stride, *_ = square
     arrays = case((6, 26), target.lanes, (taps, taps))
     for before in range(taps // 2 + 1):
         for after in range(taps // 2 + 1):

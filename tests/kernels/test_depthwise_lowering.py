@@ -73,10 +73,12 @@ def test_square_windows(size: tuple[int, int], stride: int, taps: int, padding: 
 
 def test_windows_of_3x3_and_5x5_have_kernels_of_their_own() -> None:
     for padding in ("SAME", "VALID"):
-        assert kernel_of(20, 3, 1, padding) == "depthwise_f32_3x3s1_7"
+        assert kernel_of(20, 3, 1, padding) == "depthwise_f32_3x3s1_2x4"
         assert kernel_of(20, 3, 2, padding) == "depthwise_f32_3x3s2_7"
         assert kernel_of(20, 5, 1, padding) == "depthwise_f32_5x5s1_7"
         assert kernel_of(20, 5, 2, padding) == "depthwise_f32_5x5s2_7"
+    assert kernel_of(14, 3, 1, "SAME") == "depthwise_f32_3x3s1_7"
+    assert kernel_of(14, 3, 1, "VALID") == "depthwise_f32_3x3s1_2x4"
     assert kernel_of(5, 3, 1) == "depthwise_f32_3x3s1_4"
     assert kernel_of(3, 3, 1) == kernel_of(9, 7, 1) == "depthwise_f32"
     assert kernel_of(9, 3, 3) == kernel_of(9, 3, 1, dilation_h_factor=2) == "depthwise_f32"

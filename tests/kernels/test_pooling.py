@@ -65,7 +65,7 @@ def test_any_image_and_window(
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
 def test_square_windows(op: str, square: Square, padding: str, target: Target) -> None:
-    taps, stride, _ = square
+    taps, stride, *_ = square
     for width in (7 * stride, 8 * stride + 1, 14 * stride + 2, 20 * stride + 1):
         opts = options((taps, taps), (stride, stride), padding)
         check(target, op, [normal(2, 5, width, 19)], opts)

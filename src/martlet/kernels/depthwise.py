@@ -5,7 +5,8 @@ start at the bias and are clamped to [low, high]. What lies outside the image is
 sums; nothing there is read. Units are those of `windows.py`, as are the two forms:
 
 - `depthwise_f32_3x3s1_7`: windows of 3x3 with stride 1, 7 output columns at a time; they must be
-  as `each_square_tile` wants them, with a vector of channels.
+  as `each_square_tile` wants them, with a vector of channels. `depthwise_f32_3x3s1_2x4`: 4 columns
+  of two rows, so that what was loaded goes into more sums.
 - `depthwise_f32`: any window, stride, dilation and padding.
 """
 
@@ -30,11 +31,11 @@ from martlet.kernels.windows import (
 )
 
 SQUARES = (
-    Square(3, 1, 7), Square(3, 2, 7), Square(5, 1, 7), Square(5, 2, 7),
+    Square(3, 1, 4, rows=2), Square(3, 1, 7), Square(3, 2, 7), Square(5, 1, 7), Square(5, 2, 7),
     Square(3, 1, 4), Square(3, 2, 4), Square(5, 1, 4), Square(5, 2, 4),
 )  # fmt: skip
 """Windows with kernels of their own; the first that fits is taken. Sizes of images in networks
-are often multiples of 7, and no other tile is faster where they are not."""
+are often multiples of 7, and no other tile of one row is faster where they are not."""
 OPERANDS = (
     "x: *float", "weights: *float", "bias: *float", "y: *float", "low: float", "high: float",
 )  # fmt: skip
@@ -65,7 +66,7 @@ def square_windows(square: Square) -> Callable[..., None]:
 
     Every column of an image row is loaded once for all output columns of a tile.
     """
-    taps, stride, width = square
+    taps, stride, width, _ = square
 
     def write(
         k: Builder, x: Pointer, weights: Pointer, bias: Pointer, y: Pointer, low: Value,
@@ -74,10 +75,34 @@ def square_windows(square: Square) -> Callable[..., None]:
         image = Image(*rest[: len(IMAGE)])
 
         def tile(tile: Tile) -> None:
+            reduce = one_row if tile.lines is None else two_rows
             for channels in k.range(tile.first_channel, tile.last_channel, k.lanes):
-                vector(tile, k.minimum(channels, image.channels - k.lanes))
+                reduce(tile, k.minimum(channels, image.channels - k.lanes))
 
-        def vector(tile: Tile, c: Value) -> None:
+        def two_rows(tile: Tile, c: Value) -> None:
+            start = k.load(bias, c)
+            sums = [[start] * width for _ in range(2)]
+            factors: dict[int, list[Value]] = {}
+            for line in tile.lines or ():
+                rows = {row: line - row * stride for row in range(2)}  # the taps that meet the line
+                rows = {row: i for row, i in rows.items() if 0 <= i < taps}
+                for i in set(rows.values()) - set(factors):
+                    factors[i] = [
+                        k.load(weights, image.channels * (i * taps + j) + c) for j in range(taps)
+                    ]
+                under = tile.x + (image.x_row * line + c)
+                for column in tile.met:
+                    value = k.load(under, image.x_pixel * column)
+                    for row, i in rows.items():
+                        for n in range(width):
+                            if 0 <= (j := column - n * stride) < taps:
+                                sums[row][n] = k.fma(value, factors[i][j], sums[row][n])
+            for row, totals in enumerate(sums):
+                target = tile.y + (image.y_row * row + c)
+                for n, total in enumerate(totals):
+                    k.store(target, image.y_pixel * n, clamp(k, total, low, high))
+
+        def one_row(tile: Tile, c: Value) -> None:
             start = k.load(bias, c)
             totals = [k.variable(start) for _ in range(width)]
             for total in totals:

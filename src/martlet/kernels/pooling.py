@@ -60,7 +60,7 @@ def square_windows(
     Channels go by whole cache lines: with many channels, pixels compete for the same places of the
     cache, and a line may be gone when its second half is wanted later.
     """
-    taps, stride, width = square
+    taps, stride, width, _ = square
 
     def write(k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, *rest: Value) -> None:
         image = Image(*rest[: len(IMAGE)])

@@ -8,7 +8,7 @@ channels than one vector has go under a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,15 +103,20 @@ class Image:
 
 
 class Square(NamedTuple):
-    """Windows of taps x taps, without dilation, of which `tile` neighbours are reduced at once."""
+    """Windows of taps x taps, without dilation, of which `tile` neighbours are reduced at once.
+
+    rows: the same neighbours of so many output rows, 1 or 2, where there are two.
+    """
 
     taps: int
     stride: int
     tile: int
+    rows: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.taps}x{self.taps}s{self.stride}_{self.tile}"
+        rows = f"{self.rows}x" if self.rows > 1 else ""
+        return f"{self.taps}x{self.taps}s{self.stride}_{rows}{self.tile}"
 
     @property
     def reach(self) -> int:
@@ -121,15 +126,17 @@ class Square(NamedTuple):
 
 @dataclass
 class Tile:
-    """Some output columns of one row, for channels from first_channel to last_channel.
+    """Some output columns of one row or two, for channels from first_channel to last_channel.
 
-    x: the image under tap 0 of the first window, channel 0; y: the first output. down: first and
-    end of the rows of taps that meet the image; met: the columns under the tile that do.
+    x: the image under tap 0 of the first window, channel 0; y: the first output. down: of one row,
+    first and end of the rows of taps that meet the image; lines: of two, the rows of the image
+    under them that there are; met: the columns under the tile that there are.
     """
 
     x: Pointer
     y: Pointer
     down: tuple[Value, Value]
+    lines: range | None
     met: range
     first_channel: Value
     last_channel: Value
@@ -220,24 +227,60 @@ def each_square_tile(
     There must be a tile's width of output columns; on either side, windows may hang over by half
     their taps. Which columns the image lacks is known when the code is written.
     """
-    taps, stride, width = square
+    taps, stride, width, rows = square
     one, number = k.constant(1, I64), k.constant(taps, I64)
+    hanging = range(taps // 2 + 1)
 
     def block(row: Value, row_end: Value, start: Value, end: Value) -> None:
-        for output in k.range(row, row_end):
-            top, source, target = image.line(x, y, output, stride)
-            down = taps_inside(k, top, image.height, number, one)
-            for column in k.range(0, image.out_width, width):
-                # The last tile computes some columns again rather than being a short one.
-                at = k.minimum(column, image.out_width - width)
-                left = at * stride - image.pad_left
-                missing = k.maximum(-left, 0), k.maximum(left + square.reach - image.width, 0)
-                from_here, to_here = source + left * image.x_pixel, target + at * image.y_pixel
-                for before in range(taps // 2 + 1):
-                    for after in range(taps // 2 + 1):
-                        with k.when(missing[0].equals(before) & missing[1].equals(after)):
-                            met = range(before, square.reach - after)
-                            body(Tile(from_here, to_here, down, met, start, end))
+        if rows == 1:
+            for output in k.range(row, row_end):
+                one_row(output, start, end)
+            return
+        at = k.variable(row)
+        at.value = row
+        with k.forever() as walking:
+            output = at.value
+            walking.leave_if(output >= row_end)
+            line = output % image.out_height
+            top = line * stride - image.pad_top
+            lacks = k.maximum(-top, 0), k.maximum(top + stride + taps - image.height, 0)
+            pair = (output + 1 < row_end) & (line + 1 < image.out_height)
+            pair = pair & (lacks[0] <= hanging[-1]) & (lacks[1] <= hanging[-1])
+            with k.when(pair):
+                two_rows(output, lacks, start, end)
+                at.value = output + 2
+            with k.when(pair.equals(0)):
+                one_row(output, start, end)
+                at.value = output + 1
+
+    def one_row(output: Value, start: Value, end: Value) -> None:
+        top, source, target = image.line(x, y, output, stride)
+        down = taps_inside(k, top, image.height, number, one)
+        for place in places(source, target):
+            body(Tile(*place[:2], down, None, place[2], start, end))
+
+    def two_rows(output: Value, lacks: tuple[Value, Value], start: Value, end: Value) -> None:
+        _, source, target = image.line(x, y, output, stride)
+        everything = k.constant(0, I64), number
+        for above in hanging:
+            for below in hanging:
+                with k.when(lacks[0].equals(above) & lacks[1].equals(below)):
+                    lines = range(above, stride + taps - below)
+                    for place in places(source, target):
+                        body(Tile(*place[:2], everything, lines, place[2], start, end))
+
+    def places(source: Pointer, target: Pointer) -> Iterator[tuple[Pointer, Pointer, range]]:
+        """Of tiles along a row: where the image and the output are, the columns that there are."""
+        for column in k.range(0, image.out_width, width):
+            # The last tile computes some columns again rather than being a short one.
+            at = k.minimum(column, image.out_width - width)
+            left = at * stride - image.pad_left
+            missing = k.maximum(-left, 0), k.maximum(left + square.reach - image.width, 0)
+            from_here, to_here = source + left * image.x_pixel, target + at * image.y_pixel
+            for before in hanging:
+                for after in hanging:
+                    with k.when(missing[0].equals(before) & missing[1].equals(after)):
+                        yield from_here, to_here, range(before, square.reach - after)
 
     image.blocks(k, *units, block)
 

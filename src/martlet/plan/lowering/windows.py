@@ -44,10 +44,16 @@ def square_window(
             and lowering.call.shape(0)[3] >= fewest
             and horizontal.positions >= square.tile
             and _hanging(horizontal) <= square.taps // 2
+            and (square.rows == 1 or _filled(horizontal.positions, square.tile))
         )
         if fits:
             return square
     return None
+
+
+def _filled(positions: int, tile: int) -> bool:
+    """Whether tiles, the last of which does some columns again, take little more than once each."""
+    return -(-positions // tile) * tile < 1.12 * positions
 
 
 def _hanging(axis: Axis) -> int:
