@@ -36,9 +36,9 @@ def l2_normalize(
         squares.add(source, length)
         norm = k.square_root(squares.all().to(F32))
         # What is not a number stays so.
-        norm = k.maximum(k.constant(EPSILON, F32), norm)
+        inverse = 1 / k.maximum(k.constant(EPSILON, F32), norm)
         for i, lanes in pieces(k, length * 0, length):
-            k.store(target, i, k.load(source, i, lanes=lanes) / norm)
+            k.store(target, i, k.load(source, i, lanes=lanes) * inverse)
 
 
 def local_response_norm(roots: bool) -> Callable[..., None]:
