@@ -47,25 +47,27 @@ def arg_rows(name: str) -> Callable[..., None]:
     """The writer of a search in rows: the extreme first, then where it is."""
 
     def write(
-        k: Builder, x: Pointer, y: Pointer, flip: Value, wide: Value, length: Value, *fields: Value
-    ) -> None:
+        k: Builder, x: Pointer, y: Pointer, flip: Value, wide: Value, length: Value, x_step: Value,
+        *fields: Value,
+    ) -> None:  # fmt: skip
         flip = flip.to(I32)
         least = k.constant(-float("inf") if name == "f32" else LEAST, _key_type(x, name))
-        for (x_at, y_at), _, _ in rows(k, fields[:-2], *fields[-2:]):
-            row = x + x_at
-            keys = Totals(k, LARGEST, least, k.lanes, lambda value: _key(k, name, flip, value))
-            keys.add(row, length)
-            best = keys.all()
-            places = Totals(k, SMALLEST, k.constant(MOST, I32), k.lanes)
-            for i, lanes in pieces(k, length * 0, length):
-                found = keys.read(k.load(row, i, lanes=lanes)).equals(k.broadcast(best, lanes))
-                here = k.lane_numbers(I32, lanes) + i.to(I32)
-                places.join([k.select(found, here, MOST)])
-            index = places.all()
-            if name == "f32":
-                first = k.scalar(row)
-                index = k.select(first.differs(first), 0, index)
-            _put(k, y, y_at, index, wide)
+        for (x_at, y_at), start, stop in rows(k, fields[:-2], *fields[-2:]):
+            for at in k.range(start, stop):
+                row = x + (x_at + at * x_step)
+                keys = Totals(k, LARGEST, least, k.lanes, lambda value: _key(k, name, flip, value))
+                keys.add(row, length)
+                best = keys.all()
+                places = Totals(k, SMALLEST, k.constant(MOST, I32), k.lanes)
+                for i, lanes in pieces(k, length * 0, length):
+                    found = keys.read(k.load(row, i, lanes=lanes)).equals(k.broadcast(best, lanes))
+                    here = k.lane_numbers(I32, lanes) + i.to(I32)
+                    places.join([k.select(found, here, MOST)])
+                index = places.all()
+                if name == "f32":
+                    first = k.scalar(row)
+                    index = k.select(first.differs(first), 0, index)
+                _put(k, y, y_at + at, index, wide)
 
     return write
 
@@ -167,7 +169,7 @@ def kernels(target: Target) -> list[Kernel]:
     for name, element in STORED.items():
         operands = f"x: *{element}", "y: *i32", "flip: i64", "wide: i64"
         fields = row_fields("x", "y")
-        block = arguments(*operands, "length: i64", *fields)
+        block = arguments(*operands, "length: i64", "x_step: i64", *fields)
         found.append(Kernel(f"arg_rows_{name}", arg_rows(name), block))
         block = arguments(*operands, "count: i64", "step: i64", *fields)
         found.append(Kernel(f"arg_columns_{name}", arg_columns(name), block))

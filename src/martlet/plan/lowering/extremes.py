@@ -47,18 +47,20 @@ def arg_extreme(lowering: Lowering) -> bool:
     units = math.prod(others)
     numbers = [0 if call.op == "ARG_MAX" else FLIPS.get(name, -1)]
     numbers.append(int(call.output().dtype is DType.INT64))
-    multiple = 1
+    multiple = LINE // 4
     if inner > 1 or count == 1:
-        form, multiple = "columns", LINE // 4
+        form = "columns"
         numbers += [count, inner]
-    elif name == "f32" and count <= SHORT_ROW and len(kept) > 1 and kept[-2].size >= LEAST_ROWS:
-        form, multiple = "short_rows", LINE // 4
-        rows = kept[-2]  # what follows is one element, the beginning of a row
-        kept = [*kept[:-2], Dimension(rows.size, 1, 1)]
-        numbers += [count, 1, rows.x]
     else:
-        form = "rows"
-        numbers.append(count)
+        # What follows each result is one element, the beginning of a row.
+        *kept, rows = kept[:-1] or [Dimension(1, 0, 0)]
+        kept.append(Dimension(rows.size, 1, 1))
+        if name == "f32" and count <= SHORT_ROW and rows.size >= LEAST_ROWS:
+            form = "short_rows"
+            numbers += [count, 1, rows.x]
+        else:
+            form, multiple = "rows", 1
+            numbers += [count, rows.x]
     if len(kept) > OUTER + 1:
         return False
     lowering.step(
