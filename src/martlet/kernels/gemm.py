@@ -66,6 +66,14 @@ class Tile(NamedTuple):
     def name(self) -> str:
         return f"{self.rows}x{self.vectors}{'_dot' * self.dots}"
 
+    @property
+    def shorter(self) -> int:
+        """One row less, where there are such tiles, and rows are independent; else 0.
+
+        Dot products of convolutions add up differently with other rows beside theirs.
+        """
+        return 0 if self.dots or self.rows - 1 not in self.fewer else self.rows - 1
+
     def width(self, lanes: int) -> int:
         """Columns of a panel."""
         return self.vectors * (1 if self.dots else lanes)
@@ -245,14 +253,28 @@ def _units(
 
 
 def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[int, list[Value]]]:
-    """Tiles that cover the rows from start to stop: how many rows, and which."""
+    """Tiles that cover the rows from start to stop: how many rows, and which.
+
+    Some tiles of one row less leave nothing over where else one or two rows would be.
+    """
     whole = start + (stop - start) // tile.rows * tile.rows
+    end = whole
+    if tile.shorter:
+        left = stop - whole
+        fewer = stop - (tile.rows - left) * tile.shorter
+        evens = ((left.equals(1) | left.equals(2)) & (fewer >= start)) | left.equals(tile.shorter)
+        whole, end = k.select(evens, fewer, whole), k.select(evens, stop, whole)
     for row in k.range(start, whole, tile.rows):
         yield tile.rows, [row + i for i in range(tile.rows)]
-    left = stop - whole
+    if tile.shorter:
+        for row in k.range(whole, end, tile.shorter):
+            yield tile.shorter, [row + i for i in range(tile.shorter)]
+    left = stop - end
     for rows, below in zip(tile.fewer, (*tile.fewer[1:], 0), strict=False):
+        if rows == tile.shorter == below + 1:
+            continue
         with k.when((left > below) & (left <= rows)):
-            yield rows, [whole] + [k.minimum(whole + i, stop - 1) for i in range(1, rows)]
+            yield rows, [end] + [k.minimum(end + i, stop - 1) for i in range(1, rows)]
 
 
 class _Sums:
@@ -336,7 +358,7 @@ class _VectorSums(_Sums):
         """Add the products of `length` elements of each row with as many steps of a panel."""
         k, tile = self.k, self.tile
         b = self.product.b + (panel * self.depth + step) * self.width
-        for i in unrolled(k, length) if len(pointers) == tile.rows else k.range(0, length):
+        for i in unrolled(k, length) if len(pointers) >= tile.rows - 1 else k.range(0, length):
             if tile.rows == 1:  # B comes from far away, and is all that takes time
                 for line in range(0, self.width, LINE):
                     k.prefetch(b + (i * self.width + (AHEAD + line)))

@@ -135,7 +135,7 @@ def _strassen(tile: Tile) -> Callable[..., None]:
                     factors = b + (pair * PRODUCTS + product) * half * width
                     for _, indices in _tiles(k, tile, k.constant(0, I64), count):
                         pointers, sums = table.begin(product, tile, indices)
-                        whole = len(indices) == tile.rows
+                        whole = len(indices) >= tile.rows - 1
                         steps = unrolled(k, half) if whole else k.range(0, half)
                         _multiply(k, pointers, factors, steps, sums)
                         rows_of_x = [x + i * width for i in indices]

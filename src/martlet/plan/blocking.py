@@ -140,6 +140,9 @@ def tile_time(tile: Tile, rows: int) -> float:
         return max(count * tile.vectors, LATENCY, loads) + tile.vectors / 2
 
     whole, left = divmod(rows, tile.rows)
+    shorter = tile.rows - left
+    if left in (1, 2) and tile.shorter and rows >= shorter * tile.shorter:
+        return (whole + 1 - shorter) * step(tile.rows) + shorter * step(tile.shorter)
     time = whole * step(tile.rows)
     if left:
         time += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
