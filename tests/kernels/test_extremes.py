@@ -99,6 +99,15 @@ def test_the_largest_in_order(shape: tuple[int, ...], dtype: Any, target: Target
 
 
 @each
+def test_many_of_long_rows(target: Target) -> None:
+    check_top(target, few(np.float32, 2, 1500), MOST_TOP)
+    rng = np.random.default_rng(2)
+    check_top(target, rng.standard_normal((2, 1500)).astype(np.float32), 300)
+    check_top(target, np.arange(1500, dtype=np.int32), 40)
+    check_top(target, -np.arange(1500, dtype=np.int32), 40)
+
+
+@each
 def test_the_order_of_all_floats(target: Target) -> None:
     numbers = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, 1e38, -1e38], np.float32)
     check_top(target, np.tile(numbers, 3), 27)
@@ -107,6 +116,6 @@ def test_the_order_of_all_floats(target: Target) -> None:
 
 
 def test_what_is_left_to_numpy() -> None:
-    x = few(np.float32, 100)
+    x = few(np.float32, 2 * MOST_TOP)
     many = const(np.array(MOST_TOP + 1, np.int32))
     assert not is_lowered("TOPK_V2", [x, many], outputs=[DType.FLOAT32, DType.INT32])

@@ -19,11 +19,12 @@ from collections.abc import Callable
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I32, I64, Builder, Pointer, Type, Value, arguments
-from martlet.kernels.reductions import LARGEST, LINE, SMALLEST, Totals, gathered
+from martlet.kernels.reductions import LARGEST, LINE, REDUCTIONS, SMALLEST, Totals, gathered
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
 STORED = {"f32": "float", "i32": "i32", "i8": "i8", "u8": "i8"}
+ADD = REDUCTIONS["sum"]["i32"]
 LEAST, MOST = -(1 << 31), (1 << 31) - 1  # int32
 
 
@@ -117,8 +118,12 @@ def arg_columns(name: str, apart: bool = False) -> Callable[..., None]:
 
 
 def top_rows(name: str) -> Callable[..., None]:
-    """The writer of a search for several elements: each is the largest of those that follow the
-    one found before, in the order of keys and, where these are equal, of indices."""
+    """The writer of a search for several elements.
+
+    1. The key of the last of them: the greatest that at least `top` keys reach, bit by bit.
+    2. The elements above it, and the first ones that equal it, go through the row in order, each
+       to its place among those that came before.
+    """
 
     def order(k: Builder, value: Value) -> Value:
         """An int32 that grows with the element."""
@@ -127,38 +132,62 @@ def top_rows(name: str) -> Callable[..., None]:
         bits = (value + 0.0).bits_as(I32)  # both zeros are equal
         return k.select(value.equals(value), bits ^ ((bits >> 31) & MOST), LEAST)
 
+    def count(k: Builder, x: Pointer, length: Value, least: Value, above: bool) -> Value:
+        """How many keys of a row are at least, or above, `least`."""
+        found = Totals(k, ADD, k.constant(0, I32), k.lanes)
+        for i, lanes in pieces(k, length * 0, length):
+            key = order(k, k.load(x, i, lanes=lanes))
+            found.join([(key > least if above else key >= least).to(I32)])
+        return found.all().to(I64)
+
+    def threshold(k: Builder, x: Pointer, length: Value, top: Value) -> Value:
+        low = k.variable(k.constant(LEAST, I32))
+        bit = k.variable(k.constant(LEAST, I32))
+        with k.forever() as searching:
+            searching.leave_if(bit.value.equals(0))
+            middle = low.value + bit.value
+            reached = count(k, x, length, middle, above=False)
+            low.value = k.select(reached >= top, middle, low.value)
+            rest = bit.value.shift_right_unsigned(1)
+            bit.value = k.select(reached.equals(top), rest * 0, rest)
+        return low.value
+
+    def insert(
+        k: Builder, y: Pointer, indices: Pointer, end: Value, value: Value, i: Value
+    ) -> None:
+        """Put an element behind all of those before `end` that are not smaller."""
+        key, place = order(k, value), k.variable(end)
+        with k.forever() as moving:
+            at = place.value
+            moving.leave_if(at <= 0)
+            before = k.scalar(y, at - 1)
+            moving.leave_if(order(k, before) >= key)
+            k.store(y, at, before)
+            k.store(indices, at, k.scalar(indices, at - 1))
+            place.value = at - 1
+        k.store(y, place.value, value)
+        k.store(indices, place.value, i.to(I32))
+
     def write(
         k: Builder, x: Pointer, y: Pointer, indices: Pointer, length: Value, top: Value,
         first: Value, last: Value,
     ) -> None:  # fmt: skip
         for row in k.range(first, last):
-            source, target = x + row * length, row * top
-            old_key = k.variable(k.constant(MOST, I32))
-            old_index = k.variable(k.constant(-1, I32))
-            for t in k.range(0, top):
-                before, place = old_key.value, old_index.value
-
-                def follows(key: Value, at: Value, before: Value, place: Value) -> Value:
-                    lanes = key.type.lanes
-                    here = k.lane_numbers(I32, lanes) + at.to(I32)
-                    same = key.equals(k.broadcast(before, lanes))
-                    return (key < before) | (same & (here > place))
-
-                keys = Totals(k, LARGEST, k.constant(LEAST, I32), k.lanes)
-                for i, lanes in pieces(k, length * 0, length):
-                    key = order(k, k.load(source, i, lanes=lanes))
-                    keys.join([k.select(follows(key, i, before, place), key, LEAST)])
-                best = keys.all()
-                places = Totals(k, SMALLEST, k.constant(MOST, I32), k.lanes)
-                for i, lanes in pieces(k, length * 0, length):
-                    key = order(k, k.load(source, i, lanes=lanes))
-                    found = key.equals(k.broadcast(best, lanes)) & follows(key, i, before, place)
-                    here = k.lane_numbers(I32, lanes) + i.to(I32)
-                    places.join([k.select(found, here, MOST)])
-                index = places.all()
-                k.store(indices, target + t, index)
-                k.store(y, target + t, k.scalar(source, index.to(I64)))
-                old_key.value, old_index.value = best, index
+            source, values, places = x + row * length, y + row * top, indices + row * top
+            least = threshold(k, source, length, top)
+            equal = k.variable(top - count(k, source, length, least, above=True))
+            end = k.variable(top * 0)
+            for start, lanes in pieces(k, length * 0, length):
+                keys = order(k, k.load(source, start, lanes=lanes))
+                with k.when(k.all_lanes(keys < least).equals(0)):
+                    for i in k.range(start, start + lanes):
+                        value = k.scalar(source, i)
+                        key = order(k, value)
+                        equals = key.equals(least) & (equal.value > 0)
+                        with k.when((key > least) | equals):
+                            insert(k, values, places, end.value, value, i)
+                            end.value = end.value + 1
+                            equal.value = equal.value - equals.to(I64)
 
     return write
 

@@ -1,4 +1,4 @@
-"""ARG_MAX, ARG_MIN of float32, int32 and bytes; TOPK_V2 of a few (`kernels/extremes.py`)."""
+"""ARG_MAX, ARG_MIN of float32, int32 and bytes; TOPK_V2 of not too many (`kernels/extremes.py`)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ NAMES = {
 }  # fmt: skip
 FLIPS = {"f32": 1 << 31}
 MOST_INDICES = 1 << 31
-MOST_TOP = 64
-"""More are found sooner by sorting: the row is searched anew for each."""
+PASSES = 16
+"""Through a row, about, in search of the last of the largest."""
+MOST_TOP = 1024
+"""More are found sooner by sorting: each moves those that are smaller."""
 
 
 @lowers("ARG_MAX", "ARG_MIN")
@@ -77,7 +79,8 @@ def top(lowering: Lowering) -> bool:
     if listed is None or dtype not in (DType.FLOAT32, DType.INT32):
         return False
     count = max(int(listed.item()), 0)
-    if count > MOST_TOP or call.output(1).dtype is not DType.INT32:
+    int32 = call.output(1).dtype is DType.INT32
+    if count > MOST_TOP or length >= MOST_INDICES or not int32:
         return False
     if count == 0 or lowering.size(0) == 0:
         return True
@@ -85,6 +88,6 @@ def top(lowering: Lowering) -> bool:
     lowering.step(
         f"top_rows_{NAMES[dtype]}", lowering.input(0), lowering.output(0), lowering.output(1),
         length, count,
-        units=units, grain=grain(lowering, units, max(1, LEAST_ELEMENTS // (length * count)), 1),
+        units=units, grain=grain(lowering, units, max(1, LEAST_ELEMENTS // (length * PASSES)), 1),
     )  # fmt: skip
     return True
