@@ -104,12 +104,34 @@ def test_images_among_others_with_zeros_around_and_an_activation_behind(
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_several_outputs_for_a_channel_are_left_to_numpy() -> None:
-    inputs = [normal(1, 5, 5, 3), const(normal(1, 3, 3, 6)), None]
-    lowering, *_ = lower(
-        "DEPTHWISE_CONV_2D", inputs, {"padding": "SAME", "stride_h": 1, "stride_w": 1}
-    )
-    assert lowering is None
+@given(
+    image=st.tuples(st.integers(1, 2), *[st.integers(1, 12)] * 2),
+    window=st.tuples(*[st.integers(1, 4)] * 2),
+    stride=st.integers(1, 2),
+    channels=st.integers(1, 9),
+    multiplier=st.integers(2, 9),
+    threads=st.integers(1, 3),
+)
+def test_several_outputs_for_a_channel(
+    image: tuple[int, ...], window: tuple[int, int], stride: int, channels: int, multiplier: int,
+    threads: int,
+) -> None:  # fmt: skip
+    weights = const(normal(1, *window, channels * multiplier))
+    inputs = [normal(*image, channels), weights, normal(channels * multiplier)]
+    check(inputs, {"padding": "SAME", "stride_h": stride, "stride_w": stride}, threads)
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize(("channels", "multiplier"), [(1, 8), (3, 6), (5, 4)])
+def test_several_outputs_among_others(channels: int, multiplier: int, target: Target) -> None:
+    inputs = [normal(2, 5, 9, channels), const(normal(1, 3, 3, channels * multiplier)), None]
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1}
+    for wider, split in (((0, 0), None), ((5, 3), 1)):
+        found, expected, _ = compute_pitched(
+            target, "DEPTHWISE_CONV_2D", inputs, options, wider=wider,
+            padding=((1, 1), (0, 1)), activation="RELU6", split=split,
+        )  # fmt: skip
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_image_without_windows_takes_no_step() -> None:

@@ -1,6 +1,7 @@
-"""DEPTHWISE_CONV_2D in float32 (`kernels/depthwise.py`), one output channel for each input channel.
+"""DEPTHWISE_CONV_2D in float32 (`kernels/depthwise.py`).
 
-Weights and bias are used as they lie in the file. Other multipliers stay with NumPy.
+Weights and bias are used as they lie in the file. Where there are several output channels for each
+channel of the image, a step repeats those first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from martlet.dtypes import DType
 from martlet.kernels.depthwise import SQUARES
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
+from martlet.plan.lowering.movement import Block, copy
 from martlet.plan.lowering.windows import (
     image_arguments,
     square_window,
@@ -28,21 +30,39 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
     given = [i for i in range(3) if call.has(i)]
     if interval is None or any(call.dtype(i) is not DType.FLOAT32 for i in given):
         return False
-    batches, _, _, channels = call.shape(0)
-    if call.shape(1)[3] != channels:
-        return False
+    batches, channels = call.shape(0)[0], call.shape(1)[3]
     axes = lowering.image_axes(call.shape(1)[1:3])
-    if batches * math.prod(axis.positions for axis in axes) == 0:
+    if batches * channels * math.prod(axis.positions for axis in axes) == 0:
         return True
-    image, units = image_arguments(lowering, axes)
-    square = square_window(lowering, axes, SQUARES, lowering.lanes)
+    multiplier = channels // call.shape(0)[3]
+    x, x_pixel = lowering.input(0), lowering.pitch(0)
+    if multiplier > 1:
+        repeated = _repeated(lowering, multiplier)
+        if repeated is None:
+            return False
+        x, x_pixel = repeated, channels
+    image, units = image_arguments(lowering, axes, channels, x_pixel)
+    square = square_window(axes, channels, SQUARES, lowering.lanes)
     kernel = "depthwise_f32" if square is None else f"depthwise_f32_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(
-        kernel, lowering.input(0), lowering.input(1), _bias(lowering, channels), lowering.output(),
+        kernel, x, lowering.input(1), _bias(lowering, channels), lowering.output(),
         *interval, *image, *window, units=units, grain=1,
     )  # fmt: skip
     return True
+
+
+def _repeated(lowering: Lowering, times: int) -> Ref | None:
+    """The image with each of its channels so many times, in scratch."""
+    *pixels, channels = lowering.image_shape()
+    shape = *pixels, channels, times
+    target = np.empty(shape, np.float32)
+    source = np.empty((*pixels, lowering.pitch(0)), np.float32)[..., :channels, None]
+    scratch = lowering.scratch(target.nbytes)
+    copied = copy(
+        lowering, Block(lowering.input(0), np.broadcast_to(source, shape)), Block(scratch, target)
+    )
+    return scratch if copied else None
 
 
 def _bias(lowering: Lowering, channels: int) -> Ref:

@@ -33,8 +33,9 @@ def pool(lowering: Lowering) -> bool:
     if call.op == "AVERAGE_POOL_2D" and whole:  # the mean of the image
         _mean(lowering, interval)
         return True
-    image, units = image_arguments(lowering, axes)
-    square = square_window(lowering, axes, SQUARES, LINE)
+    channels = call.shape(0)[3]
+    image, units = image_arguments(lowering, axes, channels, lowering.pitch(0))
+    square = square_window(axes, channels, SQUARES, LINE)
     kernel = KERNELS[call.op] if square is None else f"{KERNELS[call.op]}_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

@@ -13,10 +13,15 @@ CACHE_LINE = 16  # elements
 BLOCK_ROWS = 4  # measured: 2 to 6 are equal, 14 is up to a quarter slower
 
 
-def image_arguments(lowering: Lowering, axes: Sequence[Axis]) -> tuple[list[int], int]:
-    """(the arguments `kernels.windows.IMAGE`, units) for input 0 and output 0."""
-    batches, height, width, channels = lowering.image_shape()
-    x_pixel, y_pixel = lowering.pitch(0), lowering.output_pitch(channels)
+def image_arguments(
+    lowering: Lowering, axes: Sequence[Axis], channels: int, x_pixel: int
+) -> tuple[list[int], int]:
+    """(the arguments `kernels.windows.IMAGE`, units) for an image of input 0's size and output 0.
+
+    x_pixel: elements from one pixel of the image to the next.
+    """
+    batches, height, width, _ = lowering.image_shape()
+    y_pixel = lowering.output_pitch(channels)
     vertical, horizontal = axes
     rows = batches * vertical.positions
     block = block_of(rows, channels, lowering.threads)
@@ -33,7 +38,7 @@ def window_arguments(axes: Sequence[Axis]) -> list[int]:
 
 
 def square_window(
-    lowering: Lowering, axes: Sequence[Axis], squares: Sequence[Square], fewest: int
+    axes: Sequence[Axis], channels: int, squares: Sequence[Square], fewest: int
 ) -> Square | None:
     """The first of these for whose kernel there are windows; it wants `fewest` channels."""
     _, horizontal = axes
@@ -41,7 +46,7 @@ def square_window(
     for square in squares:
         fits = (
             kinds == {(square.taps, square.stride, 1)}
-            and lowering.call.shape(0)[3] >= fewest
+            and channels >= fewest
             and horizontal.positions >= square.tile
             and _hanging(horizontal) <= square.taps // 2
             and (square.rows == 1 or _filled(horizontal.positions, square.tile))
