@@ -42,6 +42,11 @@ def check(target: Target, op: str, inputs: list[Any], options: Any = None, **kwa
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def same(target: Target, op: str, inputs: list[Any], split: int | None = None) -> None:
+    (found,), (expected,) = compute(target, op, inputs, split=split)
+    np.testing.assert_array_equal(found, expected)
+
+
 # One operand ----------------------------------------------------------------------------------
 
 
@@ -111,8 +116,22 @@ def test_signs_of_integers(dtype: Any, target: Target) -> None:
     info = np.iinfo(dtype)
     x = np.array([0, 1, -1, 5, -7, info.min, info.max, *range(-9, 9)], dtype)
     for op in ("NEG", "ABS", "SIGN")[: 3 if dtype is np.int32 else 1]:
-        check(target, op, [x])
-        check(target, op, [np.tile(x, (3, 1))], split=4)
+        same(target, op, [x])
+        same(target, op, [np.tile(x, (3, 1))], split=4)
+
+
+@each
+@pytest.mark.parametrize("op", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
+def test_division_of_integers_by_constants(op: str, target: Target) -> None:
+    info = np.iinfo(np.int32)
+    x = np.array([0, 1, -1, 5, -7, info.min, info.max, info.min + 1, *range(-9, 9)], np.int32)
+    for divisor in (1, 2, 3, -3, 7, info.max, info.min):
+        same(target, op, [x, const(np.array(divisor, np.int32))], split=5)
+        same(target, op, [np.array(-7, np.int32), const(np.array([divisor, 5], np.int32))])
+    many = np.array([2, -5, 1000003, info.max - 1, info.min], np.int32)
+    same(target, op, [x[:, None], const(many)])
+    for divisor in (0, -1):
+        assert not is_lowered(op, [x, const(np.array([divisor], np.int32))])
 
 
 # Two operands ---------------------------------------------------------------------------------

@@ -128,6 +128,19 @@ INTEGER_BINARY: dict[str, Expression] = {
     "maximum": lambda k, a, b: k.maximum(a, b),
     "minimum": lambda k, a, b: k.minimum(a, b),
 }
+
+
+def _quotient(k: Builder, a: Value, b: Value) -> Value:
+    """Of int32 values in float64, where it is never rounded to the next whole number."""
+    return a.to(F64) / b.to(F64)
+
+
+DIVISION: dict[str, Expression] = {
+    "div": lambda k, a, b: k.truncate(_quotient(k, a, b)).to(I32),
+    "floor_div": lambda k, a, b: k.floor(_quotient(k, a, b)).to(I32),
+    "floor_mod": lambda k, a, b: a - k.floor(_quotient(k, a, b)).to(I32) * b,
+}
+"""Of int32, by neither 0 nor -1."""
 BITWISE: dict[str, Expression] = {
     "bitwise_xor": lambda k, a, b: a ^ b,
     "right_shift": lambda k, a, b: a >> k.minimum(k.maximum(b, 0), 31),
@@ -211,7 +224,7 @@ def kernels(target: Target) -> list[Kernel]:
         for name, f in COMPARISON.items():
             full = f"{name}_{SHORT[element]}"
             found += [rowwise(f"{full}_{o}", f, [element] * 2, o, "i8") for o in FORMS]
-    for name, f in BITWISE.items():
+    for name, f in (DIVISION | BITWISE).items():
         found += [rowwise(f"{name}_i32_{o}", f, ["i32"] * 2, o, "i32") for o in FORMS]
     for name, f in LOGICAL.items():
         found += [rowwise(f"{name}_{o}", f, ["i8"] * 2, o, "i8") for o in FORMS]

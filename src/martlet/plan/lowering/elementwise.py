@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.elementwise import INTEGER_BINARY, INTEGER_UNARY
+from martlet.kernels.elementwise import DIVISION, INTEGER_BINARY, INTEGER_UNARY
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.dense import LARGEST, clamp_of
 from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
@@ -65,6 +65,8 @@ def gelu(lowering: Lowering) -> bool:
 )  # fmt: skip
 def unactivated(lowering: Lowering) -> bool:
     op = lowering.call.op
+    if op == "FLOOR_MOD" and _division(lowering):
+        return True
     return _pair(lowering, [DType.FLOAT32], op.lower()) or _integers(lowering)
 
 
@@ -87,7 +89,7 @@ def floor_divide(lowering: Lowering) -> bool:
     """By a constant: a divisor of zero is an error."""
     divisor = lowering.call.value(1)
     known = divisor is not None and bool(divisor.all())
-    return known and _pair(lowering, [DType.FLOAT32], "floor_div")
+    return known and (_pair(lowering, [DType.FLOAT32], "floor_div") or _division(lowering))
 
 
 @lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",), overwrites=(0, 1))
@@ -97,7 +99,16 @@ def activated(lowering: Lowering) -> bool:
         return False
     if lowering.call.dtype(0) is DType.FLOAT32:
         return _pair(lowering, [DType.FLOAT32], lowering.call.op.lower(), *interval)
-    return lowering.activation() == "NONE" and _integers(lowering)
+    return lowering.activation() == "NONE" and (_integers(lowering) or _division(lowering))
+
+
+def _division(lowering: Lowering) -> bool:
+    """int32 by constants of which none is 0, an error, or -1, by which not all can be divided."""
+    call = lowering.call
+    divisor, name = call.value(1), call.op.lower()
+    if name not in DIVISION or divisor is None or np.isin(divisor, (0, -1)).any():
+        return False
+    return _pair(lowering, [DType.INT32], name)
 
 
 def _integers(lowering: Lowering) -> bool:
