@@ -6,12 +6,17 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.movement import BAND
 from martlet.plan.blocking import _cost, pack, padded
 from martlet.plan.lowering import Lowering, Ref
 
-PACK = {"rows": 2.5, "columns": 6.0}  # time to pack a vector, in multiply-adds of vectors
+# Time to pack a vector, in multiply-adds of vectors, by the order in memory and for dot products.
+PACK = {
+    ("rows", False): 2.5, ("columns", False): 6.0, ("rows", True): 6.0, ("columns", True): 2.5,
+}  # fmt: skip
 
 
 class Packed(NamedTuple):
@@ -51,7 +56,11 @@ def packed_weights(lowering: Lowering, i: int, shape: tuple[int, int, int], tile
     value = lowering.call.value(i)
     if value is None:
         return packed_matrices(lowering, weights_of(lowering, i, shape), tile)
-    weights = value.reshape(shape)
+    return packed_constants(lowering, value.reshape(shape), tile)
+
+
+def packed_constants(lowering: Lowering, weights: np.ndarray, tile: Tile) -> Packed:
+    """Matrices (count, columns, depth) that are known, for a tile."""
     packed = lowering.packed(
         weights, ("product", tile), lambda: pack(weights, tile, lowering.lanes)
     )
@@ -63,19 +72,18 @@ def weights_of(lowering: Lowering, i: int, shape: tuple[int, int, int]) -> Matri
     return Matrices(lowering.input(i), *shape, "columns", shape[2])
 
 
-def tiles_for(
-    lowering: Lowering, b: Matrices, rows: int, tiles: tuple[Tile, ...] | None = None
-) -> tuple[Tile, ...]:
-    """The tile that takes the least time, packing included, for products of so many rows."""
+def tiles_for(lowering: Lowering, b: Matrices, rows: int, uses: float = 1) -> tuple[Tile, ...]:
+    """The tile that takes the least time, packing included, for products of so many rows.
+
+    uses: how many products there are for each of the matrices.
+    """
     lanes = lowering.lanes
 
     def cost(tile: Tile) -> float:
-        packing = 0.0 if b.in_place(tile) else PACK[b.order] * b.columns * b.depth / lanes
-        if tile.dots and b.order == "rows":
-            packing *= 2
-        return _cost(tile, rows, b.columns, b.depth, b.depth, lanes) + packing
+        packing = 0.0 if b.in_place(tile) else PACK[b.order, tile.dots] * b.columns * b.depth
+        return uses * _cost(tile, rows, b.columns, b.depth, b.depth, lanes) + packing / lanes
 
-    return (min(tiles or TILES[lanes], key=cost),)
+    return (min(TILES[lanes], key=cost),)
 
 
 def packed_matrices(lowering: Lowering, b: Matrices, tile: Tile) -> Packed:

@@ -1,0 +1,105 @@
+"""BATCH_MATMUL in float32: a product for each matrix of the output, all in one step.
+
+A matrix product (`kernels/gemm.py`) reads rows of x as they are and y packed. What is computed is
+packed, and an x whose dimensions come swapped is turned, by steps of their own before it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from martlet.plan.blocking import UNITS_EACH, blocking
+from martlet.plan.lowering import Lowering, Ref, lowers
+from martlet.plan.lowering.dense import Factors, Sizes, are_float, product
+from martlet.plan.lowering.packing import (
+    Matrices,
+    copy_matrices,
+    packed_bias,
+    packed_constants,
+    packed_matrices,
+    tiles_for,
+)
+
+
+@lowers("BATCH_MATMUL", pitched=True)
+def batch_matmul(lowering: Lowering) -> bool:
+    """x (…, rows, depth) times y (…, depth, columns); each may come with the last two swapped."""
+    call = lowering.call
+    if not are_float(lowering, 0, 1):
+        return False
+    x_shape, y_shape = call.shape(0), call.shape(1)
+    rows, depth = x_shape[-2:] if not call.option("adj_x") else x_shape[:-3:-1]
+    columns = y_shape[-2 if call.option("adj_y") else -1]
+    batch = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
+    products, y_count = math.prod(batch), math.prod(y_shape[:-2])
+    if products * rows * columns == 0:
+        return True
+    if depth == 0:
+        return False
+    if y_count == 1 and not call.option("adj_x"):  # all rows meet the same matrix
+        x_shape, y_shape, batch = x_shape[-2:], y_shape[-2:], ()
+        rows, products = products * rows, 1
+    a, lda = _rows_of_x(lowering, rows, depth)
+    b, known = _matrices_of_y(lowering, y_count, columns, depth)
+    threads = 1 if products >= UNITS_EACH * lowering.threads else lowering.threads
+    tiles = None if known is not None else tiles_for(lowering, b, rows, products / y_count)
+    plan = blocking(rows, columns, depth, lowering.lanes, threads, tiles=tiles)
+    if known is not None:
+        packed = packed_constants(lowering, known, plan.tile)
+    else:
+        packed = packed_matrices(lowering, b, plan.tile)
+    bias = packed_bias(lowering, 2, 1, columns, plan.tile)
+    sizes = Sizes(rows, depth, columns, lda, lowering.output_pitch(columns))
+    offsets = np.zeros((products, 4), np.int64)
+    offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
+    offsets[:, 1] = _numbers(y_shape, batch) * packed.step
+    offsets[:, 3] = np.arange(products) * (rows * sizes.ldc)
+    factors = Factors(a, packed, bias, lowering.output())
+    arguments = product(
+        lowering, factors, sizes, plan, (-math.inf, math.inf), offsets=offsets
+    )  # fmt: skip
+    lowering.step(
+        f"gemm_f32_{plan.tile.name}", *arguments, units=products * plan.units, grain=1
+    )  # fmt: skip
+    return True
+
+
+def _rows_of_x(lowering: Lowering, rows: int, depth: int) -> tuple[Ref, int]:
+    """(where the rows of x's first matrix begin, elements from one to the next)."""
+    call, pitch = lowering.call, lowering.pitch(0)
+    if not call.option("adj_x"):
+        return lowering.input(0), pitch
+    value = call.value(0)
+    if value is not None:
+        return lowering.data(value.swapaxes(-1, -2)), depth
+    count = lowering.size(0) // (rows * depth)
+    turned = lowering.scratch(4 * lowering.size(0))
+    size = rows * depth
+    copy_matrices(lowering, lowering.input(0), turned, count, depth, rows, pitch, size, turned=True)
+    return turned, depth
+
+
+def _matrices_of_y(
+    lowering: Lowering, count: int, columns: int, depth: int
+) -> tuple[Matrices, np.ndarray | None]:
+    """y as it lies in memory, and as (count, columns, depth) if it is known."""
+    call, pitch = lowering.call, lowering.pitch(1)
+    value, swapped = call.value(1), bool(call.option("adj_y"))
+    if not swapped and columns == pitch == 1:
+        swapped, pitch = True, depth  # a single column
+    b = Matrices(
+        lowering.input(1), count, columns, depth, "columns" if swapped else "rows", pitch
+    )  # fmt: skip
+    if value is None:
+        return b, None
+    if swapped:
+        return b, value.reshape(count, columns, depth)
+    return b, value.reshape(count, depth, columns).swapaxes(1, 2)
+
+
+def _numbers(shape: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
+    """Which matrix of a stack of this shape each product takes."""
+    numbers = np.arange(math.prod(shape[:-2])).reshape(shape[:-2])
+    return np.broadcast_to(numbers, batch).ravel()
