@@ -408,6 +408,7 @@ LOWERING = {
     "ARG_MAX": "extremes",
     "ARG_MIN": "extremes",
     "AVERAGE_POOL_2D": "pooling",
+    "BATCH_MATMUL": "matmul",
     "BIDIRECTIONAL_SEQUENCE_LSTM": "lstm",
     "BIDIRECTIONAL_SEQUENCE_RNN": "recurrent",
     "BITWISE_XOR": "logic",
