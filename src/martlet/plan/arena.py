@@ -7,6 +7,7 @@ Greedy by size (Pisarchyk & Lee, arXiv 2001.03288):
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,19 +26,19 @@ class Life(NamedTuple):
 def place(lives: Sequence[Life]) -> tuple[list[int], int]:
     """(offset of each value, size of the arena), in bytes."""
     offsets = [0] * len(lives)
-    placed: list[tuple[int, int, Life]] = []  # start, end, life
+    placed: list[tuple[int, int, Life]] = []  # start, end, life; in the order of their starts
     for i in sorted(range(len(lives)), key=lambda i: (-lives[i].nbytes, lives[i].first)):
         life = lives[i]
         need = -(-life.nbytes // ALIGNMENT) * ALIGNMENT
         position = 0
-        for start, end, other in sorted(placed, key=lambda p: p[0]):
+        for start, end, other in placed:
             if other.last < life.first or life.last < other.first:
                 continue
             if start - position >= need:
                 break
             position = max(position, end)
         offsets[i] = position
-        placed.append((position, position + need, life))
+        insort(placed, (position, position + need, life))
     size = max((end for _, end, _ in placed), default=0)
     return offsets, size + GUARD
 

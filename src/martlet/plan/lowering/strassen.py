@@ -107,9 +107,10 @@ def _uneven(weights: np.ndarray) -> bool:
     mean square of the quotients between halves.
     """
     depth = weights.shape[1]
-    sizes = np.sqrt(np.square(weights, dtype=np.float64).mean(0))
+    sizes = np.sqrt(np.einsum("ij,ij->j", weights, weights, dtype=np.float32), dtype=np.float64)
     first, second = sizes[: depth // 2], sizes[depth // 2 :]
     used = (first > 0) & (second > 0)
     quotients = first[used] / second[used]
     both = np.concatenate((quotients, 1 / quotients))
-    return bool(np.sqrt(np.square(both).mean()) > EVEN) if both.size else True
+    # Not >: what is not a number is not even.
+    return not (both.size and np.sqrt(np.square(both).mean()) <= EVEN)

@@ -194,12 +194,13 @@ def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
     u = aligned(panels * form.positions * depth * width)
     u = u.reshape(panels, down.size, across.size, depth * width)
     part = np.zeros((rows.shape[1], width))
+    g_down, g_across = down.weights(), across.weights()
     for i in range(panels):
         some = rows[i * width : (i + 1) * width]
         part[:, : len(some)] = some.T
         part[:, len(some) :] = 0
         lines = part.reshape(down.taps, -1)
         if down.size > 1:
-            lines = down.weights() @ lines
-        u[i] = across.weights() @ lines.reshape(down.size, across.taps, -1)
+            lines = g_down @ lines
+        u[i] = g_across @ lines.reshape(down.size, across.taps, -1)
     return u.reshape(panels, form.positions, -1)
