@@ -152,13 +152,21 @@ class NativePlan:
     def is_one_call(self) -> bool:
         """Whether a run is nothing but native steps on what lies in the arena."""
         ends = {*self.plan.graph.inputs, *self.plan.graph.outputs}
+        return self.is_callable and ends <= set(self._offsets)
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether a run is nothing but native steps, whatever becomes of ends that they leave."""
+        graph = self.plan.graph
+        known = {*self._offsets, *self.plan.values, *graph.inputs}
         return (
             len(self.segments) == 1
             and self.segments[0].step is None
-            and ends <= set(self._offsets)
+            and known.issuperset(graph.outputs)
+            and ABSENT not in graph.inputs
             and not self._given
             and not self._stepwise
-            and not any(i in self._pitches for i in ends)
+            and not any(i in self._pitches for i in (*graph.inputs, *graph.outputs))
         )
 
     def run_alone(self) -> None:
@@ -168,11 +176,13 @@ class NativePlan:
             self._status.check()
 
     def call(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The same on these inputs; returns the outputs, which lie in the arena."""
+        """Run a plan that is callable on these inputs; most outputs lie in the arena."""
         graph = self.plan.graph
-        self._enter([(self.views[i], a) for i, a in zip(graph.inputs, inputs, strict=True)])
+        given = dict(zip(graph.inputs, inputs, strict=True))
+        self._enter([(self.views[i], a) for i, a in given.items() if i in self.views])
         self.run_alone()
-        return [self.views[i] for i in graph.outputs]
+        places = self.views, given, self.plan.values
+        return [next(p[i] for p in places if i in p) for i in graph.outputs]
 
     def _enter(self, inputs: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Copy inputs to their places.

@@ -136,7 +136,7 @@ class Session:
             plan = self.plan(index, specs)
             results = self.run(plan, inputs)
         native = self.native(plan)
-        if native is not None and native.is_one_call:
+        if native is not None and native.is_callable:
             self._calls[key] = native
             while len(self._calls) > PLANS_KEPT:
                 self._calls.popitem(last=False)

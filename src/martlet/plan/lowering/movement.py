@@ -350,6 +350,15 @@ def broadcast_to(lowering: Lowering) -> bool:
     return _take(lowering, [np.broadcast_to(whole.array, target.ravel().tolist())], whole)
 
 
+@lowers("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+def rename(lowering: Lowering) -> bool:
+    """Where the output cannot be the input under another name (`plan/layout.py`)."""
+    if not _movable(lowering):
+        return False
+    elements = np.empty(lowering.size(0), lowering.call.dtype(0).numpy)
+    return copy(lowering, Block(lowering.input(0), elements), Block(lowering.output(0), elements))
+
+
 # Edges ----------------------------------------------------------------------------------------
 
 

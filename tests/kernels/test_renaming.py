@@ -1,0 +1,62 @@
+"""RESHAPE and its like are copies where the output cannot be the input under another name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from build import const, one_node
+from lowered_node import compute, is_lowered
+from martlet.kernels.targets import Target
+from martlet.ops.operator import Spec
+from martlet.runtime.session import Session
+from native import targets
+
+each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any] | None]] = [
+    ("RESHAPE", (2, 3, 4), [const(np.array([6, -1], np.int32))], None),
+    ("RESHAPE", (1,), [const(np.zeros(0, np.int32))], None),
+    ("RESHAPE", (0, 3), [const(np.array([3, 0], np.int32))], None),
+    ("SQUEEZE", (1, 3, 1, 5), [], {"squeeze_dims": [0, 2]}),
+    ("EXPAND_DIMS", (3, 5), [const(np.array(-2, np.int32))], None),
+]
+nodes = pytest.mark.parametrize(("op", "shape", "rest", "options"), CASES)
+
+
+def values(dtype: Any, *shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).integers(0, 100, shape).astype(dtype)
+
+
+@each
+@nodes
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int16, np.int64, np.bool_, np.complex64])
+def test_elements_keep_their_order(
+    op: str, shape: tuple[int, ...], rest: list[Any], options: Any, dtype: Any, target: Target
+) -> None:
+    for split in (None, 7):
+        (found,), (expected,) = compute(target, op, [values(dtype, *shape), *rest], options, split)
+        np.testing.assert_array_equal(found, expected)
+
+
+@nodes
+def test_from_the_graphs_input_to_its_output_nothing_is_left_to_numpy(
+    op: str, shape: tuple[int, ...], rest: list[Any], options: Any
+) -> None:
+    model, (x,) = one_node(op, [values(np.float32, *shape), *rest], options)
+    session = Session(model)
+    plan = session.plan(0, [Spec(model.main.tensors[0].dtype, x.shape)])
+    native = session.native(plan)
+    if native is None:
+        pytest.skip("no kernels for this machine")
+    assert [segment.step for segment in native.segments] == ([None] if x.size else [])
+    session.start_clock()
+    (found,) = session.run(plan, [x])
+    np.testing.assert_array_equal(found.ravel(), x.ravel())
+    assert not np.may_share_memory(found, x)
+
+
+def test_strings_are_left_to_numpy() -> None:
+    shape = const(np.array([2, 1], np.int32))
+    assert not is_lowered("RESHAPE", [np.array(["a", "b"]), shape])
