@@ -186,15 +186,16 @@ def _turned(weights: np.ndarray, choice: Choice) -> np.ndarray:
 def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
     """(channels, height, width, depth) -> U, (panels, positions, depth * panel width), float32.
 
-    In float64, panel by panel, as products of few rows with all that lies side by side.
+    Panel by panel, as products of few rows with all that lies side by side. Their rounding, in
+    float32, is small beside that of the convolution.
     """
     down, across = form
     channels, panels = len(weights), -(-len(weights) // width)
     depth, rows = weights.shape[3], weights.reshape(channels, -1)
     u = aligned(panels * form.positions * depth * width)
     u = u.reshape(panels, down.size, across.size, depth * width)
-    part = np.zeros((rows.shape[1], width))
-    g_down, g_across = down.weights(), across.weights()
+    part = np.zeros((rows.shape[1], width), np.float32)
+    g_down, g_across = (along.weights().astype(np.float32) for along in form)
     for i in range(panels):
         some = rows[i * width : (i + 1) * width]
         part[:, : len(some)] = some.T
@@ -202,5 +203,5 @@ def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
         lines = part.reshape(down.taps, -1)
         if down.size > 1:
             lines = g_down @ lines
-        u[i] = g_across @ lines.reshape(down.size, across.taps, -1)
+        np.matmul(g_across, lines.reshape(down.size, across.taps, -1), out=u[i])
     return u.reshape(panels, form.positions, -1)
