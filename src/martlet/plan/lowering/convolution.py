@@ -116,15 +116,18 @@ def _windows(
 def window_blocking(
     lowering: Lowering, axes: list[Axis], batches: int, columns: int, depth: int, dense: bool
 ) -> Blocking:
-    """How to cut the product of windows over an image; dense: its pixels have `depth` elements."""
+    """How to cut the product of windows over an image; dense: its pixels have `depth` elements.
+
+    A window may have no taps; then its product is the bias.
+    """
     vertical, horizontal = axes
     joined = horizontal.dilation == 1 and dense
     return blocking(
         batches * vertical.positions * horizontal.positions, columns,
-        vertical.taps * horizontal.taps * depth, lowering.lanes, lowering.threads,
+        max(1, vertical.taps * horizontal.taps) * depth, lowering.lanes, lowering.threads,
         row_bytes=4 * depth * min(vertical.stride, vertical.taps)
         * min(horizontal.stride, horizontal.taps),
-        run=depth * (horizontal.taps if joined else 1),
+        run=depth * (max(1, horizontal.taps) if joined else 1),
         tiles=tuple(tile for tile in TILES[lowering.lanes] if tile.rows > 1),
     )  # fmt: skip
 

@@ -1,0 +1,130 @@
+"""TRANSPOSE_CONV in float32 with constant weights, as dense convolutions (`kernels/gemm.py`).
+
+A pixel of the output takes only the taps whose distance from its own place is a multiple of the
+stride. So the output falls into stride_h x stride_w phases, each the pixels a stride apart, and
+each phase is a convolution of the input with stride 1 by its own taps, in reverse. Nothing is
+multiplied with zeros and nothing is added up afterwards; the kernel stores its rows a stride apart.
+
+Along one axis, element v of the output lies under tap t of the window at position p where
+v + before = p * stride + t (`ops/sliding_window.py`). For v + before = m * stride + r those are
+the taps r, r + stride, …, of the positions m, m - 1, ….
+
+Phases that read the same windows and write columns that follow one another are one product, as in
+windows no wider than the stride.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from martlet.kernels.gemm import Tile
+from martlet.ops.sliding_window import Axis, window_axes
+from martlet.plan.blocking import pack, padded
+from martlet.plan.lowering import Lowering, lowers
+from martlet.plan.lowering.convolution import fits, gathered, window_blocking
+from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
+from martlet.plan.lowering.packing import Packed, packed_bias
+
+MOST_PHASES = 64
+
+
+class Phase(NamedTuple):
+    """The elements first, first + stride, … of an axis of the output.
+
+    taps: those that reach them, in reverse. axis: their windows over the input.
+    """
+
+    first: int
+    taps: range
+    axis: Axis
+
+
+@lowers("TRANSPOSE_CONV", pitched=True, absorbs=("ACTIVATION",))
+def transpose_conv(lowering: Lowering) -> bool:
+    """The image that a convolution would have read, from what it would have written."""
+    call, interval = lowering.call, clamp_of(lowering)
+    shape, weights = call.value(0), call.value(1)
+    if shape is None or weights is None or interval is None:
+        return False
+    if not are_float(lowering, 1, 2, 3) or not packable(lowering, 3):
+        return False
+    batches, depth = call.shape(2)[0], call.shape(2)[3]
+    height, width, channels = (int(n) for n in shape[1:])
+    if batches == 0:
+        return True
+    axes = window_axes(call, "hw", (height, width), weights.shape[1:3], dilated=False)
+    if axes[0].stride * axes[1].stride > MOST_PHASES:
+        return False
+    pitch, y_pitch = lowering.pitch(2), lowering.output_pitch(channels)
+    strides = (
+        height * width * y_pitch, axes[0].stride * width * y_pitch, axes[1].stride * y_pitch
+    )  # fmt: skip
+    biases: dict[tuple[int, Tile], Packed] = {}
+    for down in _phases(axes[0]):
+        for across in _together(lowering, axes[1], y_pitch == channels):
+            windows = [down.axis, across[0].axis]
+            if not fits(windows, batches, pitch, strides[1] // width * axes[1].stride):
+                return False
+            columns = channels * len(across)
+            plan = window_blocking(lowering, windows, batches, columns, depth, pitch == depth)
+            start = (down.first * width + across[0].first) * y_pitch
+            if (columns, plan.tile) not in biases:
+                biases[columns, plan.tile] = _bias(lowering, channels, len(across), plan.tile)
+            factors = Factors(
+                lowering.input(2), _packed(lowering, weights, down, across, plan.tile),
+                biases[columns, plan.tile], lowering.output().at(4 * start),
+            )  # fmt: skip
+            gathered(
+                lowering, factors, windows, plan, batches=batches, depth=depth, columns=columns,
+                lda=pitch, strides=strides, interval=interval,
+            )  # fmt: skip
+    return True
+
+
+def _phases(axis: Axis) -> list[Phase]:
+    """All phases of an axis of the output that have elements, by their first."""
+    found = []
+    for first in range(min(axis.stride, axis.size)):
+        position, r = divmod(first + axis.before, axis.stride)
+        taps = range(r, axis.taps, axis.stride)[::-1]
+        count = -(-(axis.size - first) // axis.stride)
+        before = len(taps) - 1 - position
+        found.append(Phase(first, taps, Axis(axis.positions, len(taps), 1, 1, count, before)))
+    return found
+
+
+def _together(lowering: Lowering, axis: Axis, dense: bool) -> list[list[Phase]]:
+    """The phases of the width, those that are one product together. dense: no gaps in the rows."""
+    phases, call = _phases(axis), lowering.call
+    known = not call.has(3) or call.value(3) is not None
+    if dense and known and len({phase.axis for phase in phases}) == 1 and len(phases) > 1:
+        return [phases]
+    return [[phase] for phase in phases]
+
+
+def _packed(
+    lowering: Lowering, weights: np.ndarray, down: Phase, across: list[Phase], tile: Tile
+) -> Packed:
+    """The taps of these phases, packed: a column for each output channel of each of `across`."""
+
+    def make() -> np.ndarray:
+        parts = [
+            weights[:, down.taps][:, :, phase.taps].reshape(len(weights), -1) for phase in across
+        ]
+        return pack(np.concatenate(parts), tile, lowering.lanes)
+
+    layout = "transposed", tile, down.taps, tuple(phase.taps for phase in across)
+    packed = lowering.packed(weights, layout, make)
+    return Packed(lowering.data(packed), packed.size)
+
+
+def _bias(lowering: Lowering, channels: int, times: int, tile: Tile) -> Packed:
+    """The bias, input 3, once for each phase of a product."""
+    bias = lowering.call.value(3)
+    if bias is None or times == 1:
+        return packed_bias(lowering, 3, 1, channels * times, tile)
+    repeated = np.tile(bias.ravel(), times)
+    data = padded(repeated, repeated.size, tile.width(lowering.lanes))
+    return Packed(lowering.data(data), data.size)

@@ -1,0 +1,124 @@
+"""Transposed convolution on machine code means what it means in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from build import const, one_node
+from lowered_node import compute, lower
+from martlet.dtypes import DType
+from martlet.kernels.targets import Target
+from martlet.plan.lowering import Fused, Lowering, lowering_of
+from native import targets
+
+on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
+random = np.random.default_rng(8)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def node(
+    image: tuple[int, ...], window: tuple[int, int], channels: int, stride: tuple[int, int],
+    padding: str, more: tuple[int, int] = (0, 0), bias: str = "known", activation: str = "NONE",
+) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
+    """(inputs, options); more: rows and columns of the output that no window need cover."""
+    sizes = []
+    for n, taps, step, extra in zip(image[1:3], window, stride, more, strict=True):
+        size = (n - 1) * step + taps if padding == "VALID" else n * step
+        sizes.append(size + (extra % step if padding == "VALID" else -(extra % step)))
+    shape = np.array([image[0], *sizes, channels], np.int32)
+    inputs = [const(shape), const(normal(channels, *window, image[3])), normal(*image)]
+    if bias:
+        values = normal(channels)
+        inputs.append(const(values) if bias == "known" else values)
+    return inputs, {
+        "padding": padding, "stride_h": stride[0], "stride_w": stride[1],
+        "fused_activation_function": activation,
+    }  # fmt: skip
+
+
+def check(target: Target, inputs: list[Any], options: Any, split: int | None = None) -> np.ndarray:
+    (found,), (expected,) = compute(
+        target, "TRANSPOSE_CONV", inputs, options, split, outputs=[DType.FLOAT32]
+    )
+    assert found.shape == expected.shape
+    size = max(1e-3, float(np.abs(expected).max(initial=0)))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * size)
+    return found
+
+
+@on_targets
+@given(
+    image=st.tuples(st.integers(1, 3), *[st.integers(1, 7)] * 2, st.integers(1, 9)),
+    window=st.tuples(*[st.integers(1, 6)] * 2),
+    channels=st.integers(1, 35),
+    stride=st.tuples(*[st.integers(1, 4)] * 2),
+    padding=st.sampled_from(["SAME", "VALID"]),
+    more=st.tuples(*[st.integers(0, 3)] * 2),
+    bias=st.sampled_from(["", "known", "computed"]),
+    activation=st.sampled_from(["NONE", "RELU", "RELU6"]),
+    split=st.sampled_from([None, 1, 2]),
+)
+def test_any_image_and_window(
+    image: tuple[int, ...], window: tuple[int, int], channels: int, stride: tuple[int, int],
+    padding: str, more: tuple[int, int], bias: str, activation: str, split: int | None,
+    target: Target,
+) -> None:  # fmt: skip
+    check(target, *node(image, window, channels, stride, padding, more, bias, activation), split)
+
+
+@on_targets
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("channels", [1, 3, 8, 24, 65])
+def test_usual_windows(channels: int, padding: str, target: Target) -> None:
+    for taps, stride in ((2, 2), (3, 2), (4, 2), (3, 3), (5, 1)):
+        inputs = node((2, 9, 11, 5), (taps, taps), channels, (stride, stride), padding)
+        whole = check(target, *inputs)
+        np.testing.assert_array_equal(check(target, *inputs, split=1), whole)
+
+
+def lowered(inputs: list[Any], options: Any) -> Lowering | None:
+    return lower(*one_node("TRANSPOSE_CONV", inputs, options, outputs=[DType.FLOAT32]))
+
+
+def phases(*arguments: Any, **more: Any) -> int:
+    lowering = lowered(*node(*arguments, **more))
+    assert lowering is not None
+    return len(lowering.steps)
+
+
+def test_phases_that_read_the_same_windows_are_one_product() -> None:
+    assert phases((1, 5, 5, 4), (2, 2), 3, (2, 2), "SAME") == 2
+    assert phases((1, 5, 5, 4), (3, 3), 3, (2, 2), "SAME") == 4
+    assert phases((1, 5, 5, 4), (3, 3), 3, (1, 1), "SAME") == 1
+    assert phases((1, 5, 5, 4), (2, 2), 3, (2, 2), "SAME", bias="computed") == 5  # one packs it
+
+
+def test_images_and_outputs_may_lie_among_others() -> None:
+    inputs, options = node((1, 3, 3, 6), (2, 2), 4, (2, 2), "SAME")
+    alone = lowered(inputs, options)
+    assert alone is not None
+    image, output = alone.call.node.inputs[2], alone.call.node.outputs[0]
+    lowering = Lowering(alone.call, 8, 1, Fused(activation="RELU6"), {image: 9, output: 7})
+    function = lowering_of(alone.call)
+    assert function is not None
+    assert function(lowering)
+    assert len(lowering.steps) == 4  # columns of two pixels do not follow one another
+    for native in lowering.steps:
+        assert native.arguments[9:11] == [9, 2 * 7]
+        assert native.arguments[15:17] == [0.0, 6.0]
+        assert native.arguments[-2:] == [6 * 6 * 7, 2 * 6 * 7]
+
+
+def test_weights_that_are_not_known_and_long_strides_are_left_to_numpy() -> None:
+    inputs, options = node((1, 3, 3, 2), (2, 2), 4, (2, 2), "SAME")
+    inputs[1] = normal(4, 2, 2, 2)
+    assert lowered(inputs, options) is None
+    assert lowered(*node((1, 3, 3, 2), (2, 2), 4, (9, 9), "SAME")) is None
