@@ -500,6 +500,7 @@ LOWERING = {
     "TILE": "movement",
     "TOPK_V2": "extremes",
     "TRANSPOSE": "movement",
+    "TRANSPOSE_CONV": "transposed",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "lstm",
     "UNIDIRECTIONAL_SEQUENCE_RNN": "recurrent",
     "UNPACK": "movement",
