@@ -186,16 +186,15 @@ def _turned(weights: np.ndarray, choice: Choice) -> np.ndarray:
 def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
     """(channels, height, width, depth) -> U, (panels, positions, depth * panel width), float32.
 
-    Panel by panel, as products of few rows with all that lies side by side. Their rounding, in
-    float32, is small beside that of the convolution.
+    In float64, panel by panel, as products of few rows with all that lies side by side.
     """
     down, across = form
     channels, panels = len(weights), -(-len(weights) // width)
     depth, rows = weights.shape[3], weights.reshape(channels, -1)
     u = aligned(panels * form.positions * depth * width)
     u = u.reshape(panels, down.size, across.size, depth * width)
-    part = np.zeros((rows.shape[1], width), np.float32)
-    g_down, g_across = (along.weights().astype(np.float32) for along in form)
+    part = np.zeros((rows.shape[1], width))
+    g_down, g_across = down.weights(), across.weights()
     for i in range(panels):
         some = rows[i * width : (i + 1) * width]
         part[:, : len(some)] = some.T
@@ -203,5 +202,5 @@ def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
         lines = part.reshape(down.taps, -1)
         if down.size > 1:
             lines = g_down @ lines
-        np.matmul(g_across, lines.reshape(down.size, across.taps, -1), out=u[i])
+        u[i] = g_across @ lines.reshape(down.size, across.taps, -1)
     return u.reshape(panels, form.positions, -1)
