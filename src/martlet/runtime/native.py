@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import numpy as np
 
@@ -81,9 +82,13 @@ class NativePlan:
             for rule in lowering.statuses
         ]
         self._status = Status(rules) if rules else None
-        self._statuses = 0  # whose addresses steps know already
+        self._status_address = self._status.address if self._status else 0  # of the next work
+        arena = self._arena.ctypes.data
+        addresses = {i: arena + n for i, n in self._offsets.items()}
+        addresses.update((i, array.ctypes.data) for i, array in self._variables.items())
+        self._addresses = addresses
         self._constants: list[np.ndarray] = []
-        self._blocks: list[np.ndarray] = []
+        words: list[list[int]] = []
         self.steps: list[NativeStep] = []
         self.nodes: list[tuple[int, ...]] = []
         """The nodes whose work each step does, its own operator's first."""
@@ -99,42 +104,41 @@ class NativePlan:
             self.segments[-1].count += len(lowering.steps)
             others = [s.number for s in work.steps if s is not work.step]
             self.nodes += [(work.step.number, *others)] * len(lowering.steps)
-            self._add(lowering, self._memory.scratch[position])
+            words += self._add(lowering, self._memory.scratch[position])
         self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
         self._address: int = self._records.ctypes.data
-        for record, native, block in zip(self._records, self.steps, self._blocks, strict=False):
-            record[KERNEL] = image.address(native.kernel)
-            record[BLOCK] = block.ctypes.data
-            record[UNITS], record[GRAIN] = native.units, native.grain
+        self._blocks = np.array(list(chain.from_iterable(words)), np.int64)
+        starts = accumulate((8 * len(block) for block in words), initial=self._blocks.ctypes.data)
+        fields = [
+            (image.address(step.kernel), start, step.units, step.grain)
+            for step, start in zip(self.steps, starts, strict=False)
+        ]
+        if fields:
+            self._records[:, [KERNEL, BLOCK, UNITS, GRAIN]] = fields
 
-    def _add(self, lowering: Lowering, scratch: list[int]) -> None:
-        base, arena = len(self._constants), self._arena.ctypes.data
-        variables = {i: array.ctypes.data for i, array in self._variables.items()}
+    def _add(self, lowering: Lowering, scratch: list[int]) -> list[list[int]]:
+        """Append the steps of a work; returns their arguments as words."""
+        arena = self._arena.ctypes.data
+        places: dict[str, dict[int, int] | list[int]] = {
+            "tensor": self._addresses,
+            "scratch": [arena + n for n in scratch],
+            "data": [array.ctypes.data for array in lowering.constants],
+            "status": [
+                self._status_address + STATUS_BYTES * n for n in range(len(lowering.statuses))
+            ],
+        }
+
+        def word(argument: Ref | float) -> int:
+            if isinstance(argument, Ref):
+                return places[argument.kind][argument.index] + argument.offset
+            if isinstance(argument, float):
+                return int(np.float32(argument).view(np.uint32))
+            return argument
+
         self._constants += lowering.constants
-        for step in lowering.steps:
-            block = np.zeros(max(len(step.arguments), 1), np.int64)
-            for i, argument in enumerate(step.arguments):
-                if isinstance(argument, Ref):
-                    if argument.kind == "tensor" and argument.index in variables:
-                        address = variables[argument.index]
-                    elif argument.kind == "tensor":
-                        address = arena + self._offsets[argument.index]
-                    elif argument.kind == "scratch":
-                        address = arena + scratch[argument.index]
-                    elif argument.kind == "status":
-                        assert self._status is not None
-                        number = self._statuses + argument.index
-                        address = self._status.address + STATUS_BYTES * number
-                    else:
-                        address = self._constants[base + argument.index].ctypes.data
-                    block[i] = address + argument.offset
-                elif isinstance(argument, float):
-                    block[i : i + 1].view(np.float32)[0] = argument
-                else:
-                    block[i] = argument
-            self.steps.append(step)
-            self._blocks.append(block)
-        self._statuses += len(lowering.statuses)
+        self._status_address += STATUS_BYTES * len(lowering.statuses)
+        self.steps += lowering.steps
+        return [[word(argument) for argument in step.arguments] for step in lowering.steps]
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""
