@@ -138,7 +138,8 @@ class NativePlan:
         self._constants += lowering.constants
         self._status_address += STATUS_BYTES * len(lowering.statuses)
         self.steps += lowering.steps
-        return [[word(argument) for argument in step.arguments] for step in lowering.steps]
+        # Most are numbers, which need no call.
+        return [[a if type(a) is int else word(a) for a in s.arguments] for s in lowering.steps]
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""
