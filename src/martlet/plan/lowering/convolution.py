@@ -135,11 +135,13 @@ def window_blocking(
 def gathered(
     lowering: Lowering, factors: Factors, axes: list[Axis], plan: Blocking, *, batches: int,
     depth: int, columns: int, lda: int, strides: tuple[int, int, int],
-    interval: tuple[float, float], groups: int = 1,
+    interval: tuple[float, float], groups: int = 1, offsets: np.ndarray | None = None,
+    more: bool = False,
 ) -> None:  # fmt: skip
     """Add the step of a product whose rows are windows over images.
 
-    depth: channels of a tap. strides: from one image, line and place of C to the next.
+    depth: channels of a tap. strides: from one image, line and place of C to the next. groups,
+    offsets, more: as for `product`.
     """
     windows = batches * axes[0].positions * axes[1].positions
     geometry = [
@@ -151,9 +153,9 @@ def gathered(
     sizes = Sizes(windows, depth, columns, lda, strides[2])
     lowering.step(
         f"conv_f32_{plan.tile.name}",
-        *product(lowering, factors, sizes, plan, interval, groups),
+        *product(lowering, factors, sizes, plan, interval, groups, offsets, more),
         lowering.data(np.zeros(axes[1].taps * depth, np.float32)), *geometry, int(joined),
-        *strides[:2], units=groups * plan.units, grain=1,
+        *strides[:2], units=(groups if offsets is None else len(offsets)) * plan.units, grain=1,
     )  # fmt: skip
 
 

@@ -74,21 +74,26 @@ class Sizes(NamedTuple):
 def product(
     lowering: Lowering, factors: Factors, sizes: Sizes, plan: Blocking,
     interval: tuple[float, float], groups: int = 1, offsets: np.ndarray | None = None,
+    more: bool = False,
 ) -> list[Ref | float]:  # fmt: skip
     """The arguments that `gemm_f32` and `conv_f32` share.
 
     groups: products of elements of A that follow one another, to columns of C that do. offsets:
-    where products begin that do not: (products, 4) elements of A, B, bias and C.
+    where products begin that do not: (products, 4) elements of A, B, bias and C. more: the
+    products are added to what is in C.
     """
     if offsets is None:
         steps = [sizes.depth, factors.b.step, factors.bias.step, sizes.columns]
         offsets = np.outer(np.arange(groups), steps)
     residual, channels = lowering.residual(), groups * sizes.columns
+    ldr = lowering.residual_pitch(channels)
+    if more:
+        residual, ldr = factors.c, sizes.ldc
     return [
         factors.a, factors.b.place, factors.bias.place, factors.c,
         factors.c if residual is None else residual, lowering.data(offsets.astype(np.int64)),
         sizes.rows, sizes.depth, sizes.columns, sizes.lda, sizes.ldc,
-        lowering.residual_pitch(channels), int(residual is not None), plan.block, plan.group,
+        ldr, int(residual is not None), plan.block, plan.group,
         *interval,
     ]  # fmt: skip
 
