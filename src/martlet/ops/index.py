@@ -417,6 +417,7 @@ LOWERING = {
     "CEIL": "elementwise",
     "CONCATENATION": "movement",
     "CONV_2D": "convolution",
+    "CONV_3D": "convolution_3d",
     "COS": "elementwise",
     "CUMSUM": "reductions",
     "DEPTHWISE_CONV_2D": "depthwise",
