@@ -1,4 +1,5 @@
-"""RESHAPE and its like are copies where the output cannot be the input under another name."""
+"""RESHAPE and its like are copies where the output cannot be the input under another name; what
+gives bytes another type, or takes numbers apart, always is."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import pytest
 
 from build import const, one_node
 from lowered_node import compute, is_lowered
+from martlet.dtypes import DType
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.runtime.session import Session
@@ -60,3 +62,45 @@ def test_from_the_graphs_input_to_its_output_nothing_is_left_to_numpy(
 def test_strings_are_left_to_numpy() -> None:
     shape = const(np.array([2, 1], np.int32))
     assert not is_lowered("RESHAPE", [np.array(["a", "b"]), shape])
+
+
+# Other types ----------------------------------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize(
+    ("dtype", "shape", "output"),
+    [
+        (np.float32, (2, 3), DType.INT32),
+        (np.int16, (5, 2), DType.FLOAT32),
+        (np.int64, (5, 7), DType.UINT8),
+        (np.uint8, (3, 4, 8), DType.INT64),
+        (np.bool_, (7,), DType.INT8),
+        (np.uint32, (), DType.INT16),
+        (np.int32, (0, 3), DType.UINT32),
+    ],
+)
+def test_bytes_get_another_type(
+    dtype: Any, shape: tuple[int, ...], output: DType, target: Target
+) -> None:
+    for split in (None, 5):
+        (found,), (expected,) = compute(
+            target, "BITCAST", [values(dtype, *shape)], split=split, outputs=[output]
+        )
+        np.testing.assert_array_equal(found, expected)
+
+
+@each
+@pytest.mark.parametrize("op", ["REAL", "IMAG"])
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 7), (0, 2)])
+def test_parts_of_complex_numbers(op: str, shape: tuple[int, ...], target: Target) -> None:
+    for dtype, output in ((np.complex64, DType.FLOAT32), (np.complex128, DType.FLOAT64)):
+        x = values(dtype, *shape) + 1j * values(dtype, *shape) ** 2
+        x = x.astype(dtype)
+        for split in (None, 5):
+            (found,), (expected,) = compute(target, op, [x], split=split, outputs=[output])
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_booleans_that_may_change_are_left_to_numpy() -> None:
+    assert not is_lowered("BITCAST", [values(np.int8, 3)], outputs=[DType.BOOL])
