@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from lstm_models import float_cell, norms
 from martlet.dtypes import DType
 from martlet.graph import Model
 from martlet.kernels.targets import Target
+from martlet.runtime.image import host_image
+from martlet.runtime.interpreter import Interpreter
+from martlet.schema.writer import write
 from native import targets
 from recurrent_models import floats, model, state
 from recurrent_node import check, is_lowered
@@ -146,3 +150,24 @@ def test_what_is_left_to_numpy() -> None:
     assert not is_lowered(*sequence((2, 3, 5), 6, fused_activation_function="SIGN_BIT"))
     assert not is_lowered(*sequence((2, 3, 0), 6))
     assert not is_lowered(*sequence((1, 5000, 1), 1))
+
+
+@pytest.mark.skipif(host_image() is None, reason="there is no kernel image for this processor")
+def test_interpreters_of_a_file_share_the_joined_weights(tmp_path: Path) -> None:
+    node, arrays = sequence((1, 3, 16), 32)
+    path = tmp_path / "lstm.tflite"
+    path.write_bytes(bytes(write(node)))
+    interpreters, answers, packed = [], [], []
+    for threads in (1, 1, 2):
+        interpreter = Interpreter(path, num_threads=threads)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], arrays[0])
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+        interpreters.append(interpreter)
+        native = next(iter(interpreter._session._native.values()))
+        packed.append([id(a) for a in native._constants if a.nbytes >= 4 * 4 * 32 * 16])
+    assert packed[0] == packed[1] == packed[2]
+    assert len(packed[0]) == 2
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])

@@ -111,12 +111,12 @@ def _direction(
     call.session.reserve(nbytes, call.place)
     sums = sequence.moments(lowering.scratch(nbytes), gates.width)
     biases = None if cell.norm else _joined(lowering, cell, layout.bias)
-    given = Product(lowering, _joined(lowering, cell, layout.input_weights), sequence.rows, biases)
+    given = Product(lowering, _each(lowering, cell, layout.input_weights), sequence.rows, biases)
     given.step(Rows(lowering.input(x), given.depth), sums.whole)
     if beside:
-        more = Product(lowering, _joined(lowering, cell, layout.auxiliary_weights), sequence.rows)
+        more = Product(lowering, _each(lowering, cell, layout.auxiliary_weights), sequence.rows)
         more.step(Rows(lowering.input(AUXILIARY), more.depth), sums.whole, added=sums.whole)
-    moving = Product(lowering, _joined(lowering, cell, layout.recurrent_weights), batch)
+    moving = Product(lowering, _each(lowering, cell, layout.recurrent_weights), batch)
     projection = hidden = None
     if cell.projection:
         projection = _projection(lowering, cell, batch)
@@ -159,9 +159,14 @@ def _can(lowering: Lowering, cell: Cell, sequence: Sequence, beside: bool) -> bo
     )
 
 
+def _each(lowering: Lowering, cell: Cell, place: Callable[[int], int]) -> list[np.ndarray]:
+    """The weights or biases of each gate."""
+    return [_value(lowering, place(g)) for g in cell.gates]
+
+
 def _joined(lowering: Lowering, cell: Cell, place: Callable[[int], int]) -> np.ndarray:
-    """The weights or biases of all gates, one after another."""
-    return np.concatenate([_value(lowering, place(g)) for g in cell.gates])
+    """Those of all gates, one after another."""
+    return np.concatenate(_each(lowering, cell, place))
 
 
 def _value(lowering: Lowering, i: int) -> np.ndarray:
@@ -195,7 +200,7 @@ def _gates(lowering: Lowering, cell: Cell) -> _Gates:
 def _projection(lowering: Lowering, cell: Cell, batch: int) -> Product:
     layout = cell.layout
     bias = lowering.call.value(layout.projection_bias)
-    return Product(lowering, _value(lowering, layout.projection), batch, bias)
+    return Product(lowering, [_value(lowering, layout.projection)], batch, bias)
 
 
 # The BASIC kernel -------------------------------------------------------------------------------
@@ -218,7 +223,7 @@ def _basic(lowering: Lowering) -> bool:
     before = Rows(lowering.input(PREVIOUS), cells)
     copy(lowering, Rows(lowering.input(X), features), Rows(joined, width), batch, features)
     copy(lowering, before, Rows(joined.at(4 * features), width), batch, cells)
-    Product(lowering, weights[0], batch, weights[1]).step(
+    Product(lowering, weights[:1], batch, weights[1]).step(
         Rows(joined, width), Rows(sums, 4 * cells)
     )
     gates = _Gates(lowering, "lstm_f32", BASIC_GATES, cells, [])

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from martlet.dtypes import DType
+from martlet.kernels.gemm import Tile
 from martlet.ops.rnn import AUXILIARY, Cell, one_cell, two_cells
 from martlet.ops.svdf import BIAS, FEATURES, STATE, TIME, X
 from martlet.plan.blocking import blocking, pack, padded
@@ -23,6 +24,7 @@ from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.elementwise import CLAMPS
 from martlet.plan.lowering.rowwise import LEAST_ELEMENTS
 from martlet.plan.lowering.strides import CACHE_LINE, grain, row_arguments
+from martlet.schema.file import forget, place_of
 
 MOST_MOMENTS = 4096
 """In a sequence; each is two or three steps."""
@@ -87,17 +89,21 @@ def sequence_of(lowering: Lowering) -> Sequence:
 
 
 class Product:
-    """rows · weights^T + bias as a step, with weights (columns, depth) that are packed once."""
+    """rows · weights^T + bias as steps, with weights (columns, depth) that are packed once.
+
+    weights: one matrix, or several whose columns are joined.
+    """
 
     def __init__(
-        self, lowering: Lowering, weights: np.ndarray, rows: int, bias: np.ndarray | None = None
-    ) -> None:
+        self, lowering: Lowering, weights: list[np.ndarray], rows: int,
+        bias: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         self.lowering = lowering
         self.rows = rows
-        self.columns, self.depth = weights.shape
+        self.columns, self.depth = sum(len(w) for w in weights), weights[0].shape[1]
         lanes, threads = lowering.lanes, lowering.threads
         self.plan = blocking(rows, self.columns, self.depth, lanes, threads)
-        self.weights = lowering.data(pack(weights, self.plan.tile, lanes))
+        self.weights = lowering.data(_packed(lowering, weights, self.plan.tile))
         self.bias = lowering.data(padded(bias, self.columns, self.plan.width))
         self.offsets = lowering.data(np.zeros(4, np.int64))
 
@@ -112,6 +118,21 @@ class Product:
             rest.pitch, int(added is not None), self.plan.block, self.plan.group, *interval,
             units=self.plan.units, grain=1,
         )  # fmt: skip
+
+
+def _packed(lowering: Lowering, weights: list[np.ndarray], tile: Tile) -> np.ndarray:
+    """The panels of joined weights, the same for all plans of a file."""
+
+    def make() -> np.ndarray:
+        return pack(np.concatenate(weights), tile, lowering.lanes)
+
+    others = [(place_of(w), w.shape, w.strides) for w in weights[1:]]
+    if any(place is None for place, *_ in others):
+        return make()
+    result = lowering.packed(weights[0], ("joined", tile, *others), make)
+    for part in weights[1:]:
+        forget(part)
+    return result
 
 
 def copy(lowering: Lowering, x: Rows, y: Rows, rows: int, width: int) -> None:
@@ -196,9 +217,9 @@ def _cell(lowering: Lowering, cell: Cell, sequence: Sequence, out: Moments, reve
         return False
     if sequence.rows == 0:
         return True
-    given = Product(lowering, weights, sequence.rows, bias)
+    given = Product(lowering, [weights], sequence.rows, bias)
     given.step(Rows(lowering.input(0), given.depth), out.whole)
-    moving = Product(lowering, recurrent, sequence.batch)
+    moving = Product(lowering, [recurrent], sequence.batch)
     kept = Rows(lowering.input(state), cell.units)
     last = kept
     for t in sequence.order(reverse):
@@ -230,7 +251,7 @@ def svdf(lowering: Lowering) -> bool:
     if batch == 0:
         return True
     latest, y = Rows(lowering.scratch(4 * batch * filters), filters), lowering.output()
-    Product(lowering, features, batch).step(Rows(lowering.input(X), size), latest)
+    Product(lowering, [features], batch).step(Rows(lowering.input(X), size), latest)
     bias = biases[0] if biases else np.zeros(units, np.float32)
     lowering.step(
         "svdf_f32", latest.place, lowering.input(STATE), lowering.data(time), lowering.data(bias),
