@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from martlet.kernels.depthwise import SQUARES, kernels
+from martlet.kernels.depthwise import SQUARES, kernels, packed
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import Square
@@ -89,6 +89,8 @@ def compute(
     more: tuple[Any, ...] = ()
     if name == "depthwise_f32":
         more = (*window.taps, *window.stride, *window.dilation)
+    else:
+        weights = packed(weights, target.lanes)
     run_kernel(
         kernel, target, guarded(x, at_end), guarded(weights, at_end), guarded(bias, at_end), y,
         low, high, height, width, channels, out_h, out_w, width * channels, channels,

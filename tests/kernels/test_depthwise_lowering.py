@@ -134,6 +134,15 @@ def test_several_outputs_among_others(channels: int, multiplier: int, target: Ta
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_weights_that_are_computed_take_the_general_kernel() -> None:
+    options = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    inputs = [normal(1, 20, 20, 16), normal(1, 3, 3, 16), normal(16)]
+    lowering, *_ = lower("DEPTHWISE_CONV_2D", inputs, options)
+    assert lowering is not None
+    assert lowering.steps[0].kernel == "depthwise_f32"
+    check(inputs, options)
+
+
 def test_an_image_without_windows_takes_no_step() -> None:
     inputs = [normal(0, 5, 5, 3), const(normal(1, 3, 3, 3)), None]
     lowering, *_ = lower(

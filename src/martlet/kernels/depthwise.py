@@ -1,18 +1,22 @@
 """Depthwise convolution of float32 images (NHWC), one filter for each channel.
 
-In: image, weights (height, width, channels) as a `.tflite` file has them, bias. Out: image; sums
-start at the bias and are clamped to [low, high]. What lies outside the image is left out of the
-sums; nothing there is read. Units are those of `windows.py`, as are the two forms:
+In: image, weights, bias. Out: image; sums start at the bias and are clamped to [low, high]. What
+lies outside the image is left out of the sums; nothing there is read. Units are those of
+`windows.py`, as are the two forms:
 
 - `depthwise_f32_3x3s1_7`: windows of 3x3 with stride 1, 7 output columns at a time; they must be
   as `each_square_tile` wants them, with a vector of channels. `depthwise_f32_3x3s1_2x4`: 4 columns
-  of two rows, so that what was loaded goes into more sums.
-- `depthwise_f32`: any window, stride, dilation and padding.
+  of two rows, so that what was loaded goes into more sums. Weights are packed (`packed`): as they
+  lie in a file, those of one channel are as far apart as the pixels of the image, and compete with
+  these for places in the cache. Blocks begin with a whole number of vectors.
+- `depthwise_f32`: any window, stride, dilation and padding; weights (height, width, channels).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import numpy as np
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
@@ -77,9 +81,13 @@ def square_windows(square: Square) -> Callable[..., None]:
         def tile(tile: Tile) -> None:
             reduce = one_row if tile.lines is None else two_rows
             for channels in k.range(tile.first_channel, tile.last_channel, k.lanes):
-                reduce(tile, k.minimum(channels, image.channels - k.lanes))
+                reduce(
+                    tile,
+                    k.minimum(channels, image.channels - k.lanes),
+                    weights + channels * (taps * taps),
+                )
 
-        def two_rows(tile: Tile, c: Value) -> None:
+        def two_rows(tile: Tile, c: Value, filters: Pointer) -> None:
             start = k.load(bias, c)
             sums = [[start] * width for _ in range(2)]
             factors: dict[int, list[Value]] = {}
@@ -87,9 +95,7 @@ def square_windows(square: Square) -> Callable[..., None]:
                 rows = {row: line - row * stride for row in range(2)}  # the taps that meet the line
                 rows = {row: i for row, i in rows.items() if 0 <= i < taps}
                 for i in set(rows.values()) - set(factors):
-                    factors[i] = [
-                        k.load(weights, image.channels * (i * taps + j) + c) for j in range(taps)
-                    ]
+                    factors[i] = [k.load(filters, (i * taps + j) * k.lanes) for j in range(taps)]
                 under = tile.x + (image.x_row * line + c)
                 for column in tile.met:
                     value = k.load(under, image.x_pixel * column)
@@ -102,15 +108,13 @@ def square_windows(square: Square) -> Callable[..., None]:
                 for n, total in enumerate(totals):
                     k.store(target, image.y_pixel * n, clamp(k, total, low, high))
 
-        def one_row(tile: Tile, c: Value) -> None:
+        def one_row(tile: Tile, c: Value, filters: Pointer) -> None:
             start = k.load(bias, c)
             totals = [k.variable(start) for _ in range(width)]
             for total in totals:
                 total.value = start
             for i in k.range(*tile.down):
-                factors = [
-                    k.load(weights, (i * taps + j) * image.channels + c) for j in range(taps)
-                ]
+                factors = [k.load(filters, (i * taps + j) * k.lanes) for j in range(taps)]
                 line = tile.x + (i * image.x_row + c)
                 sums = [total.value for total in totals]
                 for column in tile.met:
@@ -126,6 +130,19 @@ def square_windows(square: Square) -> Callable[..., None]:
         each_square_tile(k, x, y, image, square, (rest[-2], rest[-1]), tile)
 
     return write
+
+
+def packed(weights: np.ndarray, lanes: int) -> np.ndarray:
+    """(height, width, channels) -> (vectors, height, width, lanes); the last vector is whole.
+
+    It begins earlier where channels do not fill it.
+    """
+    *taps, channels = weights.shape
+    vectors = channels // lanes
+    whole = weights[..., : vectors * lanes].reshape(*taps, vectors, lanes).transpose(2, 0, 1, 3)
+    if channels % lanes == 0:
+        return np.ascontiguousarray(whole)
+    return np.concatenate((whole, weights[None, ..., -lanes:]))
 
 
 def kernels(target: Target) -> list[Kernel]:

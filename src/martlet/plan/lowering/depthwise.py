@@ -1,7 +1,7 @@
 """DEPTHWISE_CONV_2D in float32 (`kernels/depthwise.py`).
 
-Weights and bias are used as they lie in the file. Where there are several output channels for each
-channel of the image, a step repeats those first.
+Kernels for windows of some sizes want constant weights, packed. Where there are several output
+channels for each channel of the image, a step repeats those first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.depthwise import SQUARES
+from martlet.kernels.depthwise import SQUARES, packed
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
 from martlet.plan.lowering.movement import Block, copy
@@ -42,11 +42,17 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
             return False
         x, x_pixel = repeated, channels
     image, units = image_arguments(lowering, axes, channels, x_pixel)
-    square = square_window(axes, channels, SQUARES, lowering.lanes)
+    weights, lanes = call.value(1), lowering.lanes
+    square = None if weights is None else square_window(axes, channels, SQUARES, lanes)
+    filters = lowering.input(1)
+    if square is not None and weights is not None:
+        factors = weights[0]
+        made = lowering.packed(factors, ("depthwise",), lambda: packed(factors, lanes))
+        filters = lowering.data(made)
     kernel = "depthwise_f32" if square is None else f"depthwise_f32_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(
-        kernel, x, lowering.input(1), _bias(lowering, channels), lowering.output(),
+        kernel, x, filters, _bias(lowering, channels), lowering.output(),
         *interval, *image, *window, units=units, grain=1,
     )  # fmt: skip
     return True
