@@ -81,6 +81,23 @@ def test_every_tile(
 
 
 @on_targets
+def test_a_few_rows_meet_matrices_as_they_are(target: Target) -> None:
+    lanes = target.lanes
+    for columns in (1, lanes - 1, 3 * lanes, 7 * lanes + 1, 8 * lanes, 15 * lanes + 3):
+        for rows, depth in ((1, 5), (3, 1), (4, 6)):
+            for split in (None, 1):
+                check(
+                    target, normal(2, rows, depth), normal(2, depth, columns), False, False, split
+                )
+    for wider in ((0, 0), (3, 5)):
+        found, expected, names = compute_pitched(
+            target, "BATCH_MATMUL", [normal(1, 2, 3, 4), normal(1, 2, 4, 9)], wider=wider
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert names == ["few_rows_f32"]
+
+
+@on_targets
 @pytest.mark.parametrize("adj_x", [False, True])
 def test_rows_that_lie_among_others(target: Target, adj_x: bool) -> None:
     for adj_y in (False, True):

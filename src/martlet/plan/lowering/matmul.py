@@ -1,7 +1,8 @@
 """BATCH_MATMUL in float32: a product for each matrix of the output, all in one step.
 
 A matrix product (`kernels/gemm.py`) reads rows of x as they are and y packed. What is computed is
-packed, and an x whose dimensions come swapped is turned, by steps of their own before it.
+packed, and an x whose dimensions come swapped is turned, by steps of their own before it. For a few
+rows that would not pay: they meet y as it is (`kernels/few_rows.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 
 import numpy as np
 
+from martlet.kernels.few_rows import VECTORS
 from martlet.plan.blocking import UNITS_EACH, blocking
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import Factors, Sizes, are_float, product
@@ -21,6 +23,8 @@ from martlet.plan.lowering.packing import (
     packed_matrices,
     tiles_for,
 )
+
+MOST_ROWS = 4  # that meet a matrix as it is
 
 
 @lowers("BATCH_MATMUL", pitched=True)
@@ -43,6 +47,18 @@ def batch_matmul(lowering: Lowering) -> bool:
         rows, products = products * rows, 1
     a, lda = _rows_of_x(lowering, rows, depth)
     b, known = _matrices_of_y(lowering, y_count, columns, depth)
+    ldc = lowering.output_pitch(columns)
+    offsets = np.zeros((products, 4), np.int64)
+    offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
+    offsets[:, 3] = np.arange(products) * (rows * ldc)
+    if known is None and b.order == "rows" and rows * products <= MOST_ROWS * y_count:
+        offsets[:, 1] = _numbers(y_shape, batch) * b.step
+        lowering.step(
+            "few_rows_f32", a, b.place, lowering.output(), lowering.data(offsets), rows, depth,
+            columns, lda, b.pitch, ldc,
+            units=products * math.ceil(columns / (VECTORS * lowering.lanes)), grain=1,
+        )  # fmt: skip
+        return True
     threads = 1 if products >= UNITS_EACH * lowering.threads else lowering.threads
     tiles = None if known is not None else tiles_for(lowering, b, rows, products / y_count)
     plan = blocking(rows, columns, depth, lowering.lanes, threads, tiles=tiles)
@@ -51,11 +67,8 @@ def batch_matmul(lowering: Lowering) -> bool:
     else:
         packed = packed_matrices(lowering, b, plan.tile)
     bias = packed_bias(lowering, 2, 1, columns, plan.tile)
-    sizes = Sizes(rows, depth, columns, lda, lowering.output_pitch(columns))
-    offsets = np.zeros((products, 4), np.int64)
-    offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
+    sizes = Sizes(rows, depth, columns, lda, ldc)
     offsets[:, 1] = _numbers(y_shape, batch) * packed.step
-    offsets[:, 3] = np.arange(products) * (rows * sizes.ldc)
     factors = Factors(a, packed, bias, lowering.output())
     arguments = product(
         lowering, factors, sizes, plan, (-math.inf, math.inf), offsets=offsets
