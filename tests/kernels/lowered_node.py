@@ -69,6 +69,8 @@ def compute(
         "data": [guarded(array) for array in lowering.constants],
         "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
     }
+    words = guarded(np.zeros(2 * len(lowering.statuses), np.int64))
+    places["status"] = [words[2 * i :] for i in range(len(lowering.statuses))]
     for step in lowering.steps:
         kernel = _kernels(target)[step.kernel]
         block = []
@@ -80,4 +82,5 @@ def compute(
                 Inside(places[value.kind][value.index], value.offset) if address else value
             )
         run_kernel(kernel, target, *block, units=step.units, split=split)
+    assert not words.any()
     return [tensors[i] for i in graph.outputs], expected

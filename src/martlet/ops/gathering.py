@@ -28,7 +28,7 @@ def check_indices(call: Call, indices: np.ndarray, size: int, what: str = "index
 # GATHER -----------------------------------------------------------------------------------
 
 
-def _gather_axes(call: Call) -> tuple[int, int]:
+def gather_axes(call: Call) -> tuple[int, int]:
     """(axis, how many leading dimensions are batches that input and indices share)."""
     rank, rank_indices = call.rank(0), call.rank(1)
     axis = call.axis(int(call.option("axis")), rank)
@@ -42,7 +42,7 @@ def _gather_axes(call: Call) -> tuple[int, int]:
 def _gather_spec(call: Call) -> list[Spec]:
     call.check_dtype(1, *_INDICES)
     x, indices = call.check_rank(0, 1, 32), call.shape(1)
-    axis, batch = _gather_axes(call)
+    axis, batch = gather_axes(call)
     call.check(
         x[:batch] == indices[:batch],
         "the batches of input and indices differ",
@@ -53,7 +53,7 @@ def _gather_spec(call: Call) -> list[Spec]:
 
 
 def _gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    axis, batch = _gather_axes(call)
+    axis, batch = gather_axes(call)
     check_indices(call, indices, x.shape[axis])
     if batch == 0:
         return np.take(x, indices.astype(np.int64), axis)

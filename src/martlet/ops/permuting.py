@@ -163,7 +163,7 @@ def _depth_to_space(call: Call, x: np.ndarray) -> np.ndarray:
     return parts.reshape(n, h * b, w * b, c)
 
 
-def _blocks(call: Call) -> tuple[list[int], list[tuple[int, int]]] | None:
+def space_blocks(call: Call) -> tuple[list[int], list[tuple[int, int]]] | None:
     """(block, (before, after)) of every spatial dimension: inputs 1 and 2."""
     spatial = len(call.check_rank(0, 3, 32)) - 2
     blocks = call.integers(1, spatial, dtypes=(DType.INT32,))
@@ -177,7 +177,7 @@ def _blocks(call: Call) -> tuple[list[int], list[tuple[int, int]]] | None:
 
 def _space_to_batch_spec(call: Call) -> list[Spec]:
     call.check_same_quantization(0)
-    found = _blocks(call)
+    found = space_blocks(call)
     if found is None:
         return [Spec(call.dtype(0), None)]
     blocks, edges = found
@@ -193,15 +193,19 @@ def _space_to_batch_spec(call: Call) -> list[Spec]:
     return [Spec(call.dtype(0), (n * math.prod(blocks), *sizes, c))]
 
 
+def space_fill(call: Call) -> int:
+    """What SPACE_TO_BATCH_ND puts around its input: what is stored for 0."""
+    q, dtype = call.output().quantization, call.dtype(0).numpy
+    fill = int(q.zero_point[0]) if q is not None and q.zero_point.size else 0
+    return int(np.array(fill).astype(dtype)) if dtype.kind in "iu" else 0
+
+
 def _space_to_batch(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    found, (spec,) = _blocks(call), _space_to_batch_spec(call)
+    found, (spec,) = space_blocks(call), _space_to_batch_spec(call)
     assert found is not None
     assert spec.shape is not None
     blocks, edges = found
-    q = call.output().quantization
-    fill = int(q.zero_point[0]) if q is not None and q.zero_point.size else 0
-    fill = int(np.array(fill).astype(x.dtype)) if x.dtype.kind in "iu" else 0
-    padded = place(x, fill, [(0, 0), *edges, (0, 0)], [1] * x.ndim)
+    padded = place(x, space_fill(call), [(0, 0), *edges, (0, 0)], [1] * x.ndim)
     split: list[int] = [x.shape[0]]
     for size, block in zip(spec.shape[1:-1], blocks, strict=True):
         split += [size, block]
@@ -213,7 +217,7 @@ def _space_to_batch(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
 
 def _batch_to_space_spec(call: Call) -> list[Spec]:
     call.check_same_quantization(0)
-    found = _blocks(call)
+    found = space_blocks(call)
     if found is None:
         return [Spec(call.dtype(0), None)]
     blocks, crops = found
@@ -236,7 +240,7 @@ def _batch_to_space_spec(call: Call) -> list[Spec]:
 
 
 def _batch_to_space(call: Call, x: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    found = _blocks(call)
+    found = space_blocks(call)
     assert found is not None
     blocks, crops = found
     batch, count = x.shape[0] // math.prod(blocks), len(blocks)

@@ -69,17 +69,17 @@ def _block(address: Ref, shape: Ints, dtype: np.dtype, pitch: int | None = None)
     return Block(address, np.empty((*shape[:-1], pitch), dtype)[..., : shape[-1]])
 
 
-def _input(lowering: Lowering, i: int = 0) -> Block:
+def input_block(lowering: Lowering, i: int = 0) -> Block:
     call = lowering.call
     return _block(lowering.input(i), call.shape(i), call.dtype(i).numpy, lowering.pitch(i))
 
 
-def _output(lowering: Lowering, shape: Ints, i: int = 0) -> Block:
+def output_block(lowering: Lowering, shape: Ints, i: int = 0) -> Block:
     pitch = lowering.output_pitch(shape[-1], i) if shape else None
     return _block(lowering.output(i), shape, lowering.call.output(i).dtype.numpy, pitch)
 
 
-def _movable(lowering: Lowering, i: int = 0) -> bool:
+def movable(lowering: Lowering, i: int = 0) -> bool:
     return not lowering.call.dtype(i).numpy.hasobject and lowering.call.rank(i) <= MOST_DIMENSIONS
 
 
@@ -147,11 +147,11 @@ def _turn(lowering: Lowering, source: Ref, target: Ref, shape: Ints, xs: Ints, y
 def concatenation(lowering: Lowering) -> bool:
     call = lowering.call
     each = range(call.inputs)
-    if not all(_movable(lowering, i) for i in each):
+    if not all(movable(lowering, i) for i in each):
         return False
     if call.dtype(0) is DType.UINT8 and any(rescaled(call, i) for i in each):
         return False
-    pieces = [_input(lowering, i) for i in each]
+    pieces = [input_block(lowering, i) for i in each]
     pieces = [piece.of(np.atleast_1d(piece.array)) for piece in pieces]
     axis = int(call.option("axis")) % pieces[0].array.ndim
     return _join(lowering, pieces, axis)
@@ -159,9 +159,9 @@ def concatenation(lowering: Lowering) -> bool:
 
 @lowers("PACK", pitched=True)
 def pack(lowering: Lowering) -> bool:
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
-    pieces = [_input(lowering, i) for i in range(lowering.call.inputs)]
+    pieces = [input_block(lowering, i) for i in range(lowering.call.inputs)]
     axis = int(lowering.call.option("axis")) % (lowering.call.rank(0) + 1)
     pieces = [piece.of(np.expand_dims(piece.array, axis)) for piece in pieces]
     return _join(lowering, pieces, axis)
@@ -172,7 +172,7 @@ def _join(lowering: Lowering, pieces: list[Block], axis: int) -> bool:
     shape = list(pieces[0].array.shape)
     ends = np.cumsum([piece.array.shape[axis] for piece in pieces]).tolist()
     shape[axis] = ends[-1]
-    whole = _output(lowering, tuple(shape))
+    whole = output_block(lowering, tuple(shape))
     return all(
         i in lowering.in_place
         or copy(lowering, piece, whole.of(whole.array[(*before, slice(start, end))]))
@@ -183,7 +183,7 @@ def _join(lowering: Lowering, pieces: list[Block], axis: int) -> bool:
 def _take(lowering: Lowering, views: list[np.ndarray], source: Block) -> bool:
     """One output for each view of the source."""
     return all(
-        copy(lowering, source.of(view), _output(lowering, view.shape, i))
+        copy(lowering, source.of(view), output_block(lowering, view.shape, i))
         for i, view in enumerate(views)
     )
 
@@ -192,18 +192,18 @@ def _take(lowering: Lowering, views: list[np.ndarray], source: Block) -> bool:
 def split(lowering: Lowering) -> bool:
     source = 1 if lowering.call.op == "SPLIT" else 0
     found = split_sizes(lowering.call)
-    if not _movable(lowering, source) or found is None:
+    if not movable(lowering, source) or found is None:
         return False
     axis, sizes = found
-    whole = _input(lowering, source)
+    whole = input_block(lowering, source)
     return _take(lowering, np.split(whole.array, np.cumsum(sizes)[:-1], axis), whole)
 
 
 @lowers("UNPACK", pitched=True)
 def unpack(lowering: Lowering) -> bool:
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
-    whole = _input(lowering)
+    whole = input_block(lowering)
     pieces = np.moveaxis(whole.array, int(lowering.call.option("axis")), 0)
     return _take(lowering, [piece[...] for piece in pieces], whole)
 
@@ -211,7 +211,7 @@ def unpack(lowering: Lowering) -> bool:
 @lowers("SLICE", "STRIDED_SLICE", pitched=True)
 def slices(lowering: Lowering) -> bool:
     call = lowering.call
-    if not _movable(lowering) or any(call.value(i) is None for i in range(1, call.inputs)):
+    if not movable(lowering) or any(call.value(i) is None for i in range(1, call.inputs)):
         return False
     if call.op == "SLICE":
         index = slice_index(call)
@@ -220,7 +220,7 @@ def slices(lowering: Lowering) -> bool:
         index = None if found is None else found[0]
     if index is None:
         return False
-    whole = _input(lowering)
+    whole = input_block(lowering)
     return _take(lowering, [whole.array[(*index, ...)]], whole)
 
 
@@ -230,31 +230,31 @@ def slices(lowering: Lowering) -> bool:
 @lowers("TRANSPOSE", pitched=True)
 def transpose(lowering: Lowering) -> bool:
     axes = permutation(lowering.call)
-    if not _movable(lowering) or axes is None:
+    if not movable(lowering) or axes is None:
         return False
-    whole = _input(lowering)
+    whole = input_block(lowering)
     return _take(lowering, [whole.array.transpose(axes)], whole)
 
 
 @lowers("SPACE_TO_DEPTH", pitched=True)
 def space_to_depth(lowering: Lowering) -> bool:
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
     (n, h, w, c), b = lowering.call.shape(0), int(lowering.call.option("block_size"))
-    blocks = _reshaped(_input(lowering), n, h // b, b, w // b, b, c)
-    target = _output(lowering, (n, h // b, w // b, b * b * c))
+    blocks = _reshaped(input_block(lowering), n, h // b, b, w // b, b, c)
+    target = output_block(lowering, (n, h // b, w // b, b * b * c))
     target = _reshaped(target, n, h // b, w // b, b, b, c)
     return copy(lowering, blocks.of(blocks.array.transpose(0, 1, 3, 2, 4, 5)), target)
 
 
 @lowers("DEPTH_TO_SPACE", pitched=True)
 def depth_to_space(lowering: Lowering) -> bool:
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
     (n, h, w, c), b = lowering.call.shape(0), int(lowering.call.option("block_size"))
     c //= b * b
-    blocks = _reshaped(_input(lowering), n, h, w, b, b, c)
-    target = _reshaped(_output(lowering, (n, h * b, w * b, c)), n, h, b, w, b, c)
+    blocks = _reshaped(input_block(lowering), n, h, w, b, b, c)
+    target = _reshaped(output_block(lowering, (n, h * b, w * b, c)), n, h, b, w, b, c)
     return copy(lowering, blocks.of(blocks.array.transpose(0, 1, 3, 2, 4, 5)), target)
 
 
@@ -268,22 +268,22 @@ def _reshaped(whole: Block, *shape: int) -> Block:
 @lowers("TILE", pitched=True)
 def tile(lowering: Lowering) -> bool:
     times = lowering.call.value(1)
-    if not _movable(lowering) or times is None:
+    if not movable(lowering) or times is None:
         return False
     counts, sizes = times.ravel().tolist(), lowering.call.shape(0)
-    once = _reshaped(_input(lowering), *(n for size in sizes for n in (1, size)))
+    once = _reshaped(input_block(lowering), *(n for size in sizes for n in (1, size)))
     pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
     shape = tuple(n * m for n, m in zip(counts, sizes, strict=True))
-    target = _reshaped(_output(lowering, shape), *pairs)
+    target = _reshaped(output_block(lowering, shape), *pairs)
     return copy(lowering, once.of(np.broadcast_to(once.array, pairs)), target)
 
 
 @lowers("REVERSE_V2", pitched=True)
 def reverse(lowering: Lowering) -> bool:
     axes = lowering.call.value(1)
-    if not _movable(lowering) or axes is None:
+    if not movable(lowering) or axes is None:
         return False
-    whole = _input(lowering)
+    whole = input_block(lowering)
     return _take(lowering, [np.flip(whole.array, tuple(int(a) for a in axes.ravel()))], whole)
 
 
@@ -292,7 +292,7 @@ def mirror_pad(lowering: Lowering) -> bool:
     """Every edge and corner is a piece of the input, turned around."""
     call = lowering.call
     edges = pad_edges(call)
-    if not _movable(lowering) or edges is None:
+    if not movable(lowering) or edges is None:
         return False
     spare = int(call.option("mode") == "REFLECT")
     # (where it goes, where it comes from) for the pieces along each dimension.
@@ -311,7 +311,10 @@ def mirror_pad(lowering: Lowering) -> bool:
     if math.prod(map(len, pieces)) > MOST_PARTS:
         return False
     sizes = zip(call.shape(0), edges, strict=True)
-    whole, target = _input(lowering), _output(lowering, tuple(n + sum(e) for n, e in sizes))
+    whole, target = (
+        input_block(lowering),
+        output_block(lowering, tuple(n + sum(e) for n, e in sizes)),
+    )
     return all(
         copy(
             lowering,
@@ -325,35 +328,37 @@ def mirror_pad(lowering: Lowering) -> bool:
 @lowers("FILL", pitched=True)
 def fill(lowering: Lowering) -> bool:
     sizes = lowering.call.value(0)
-    if sizes is None or not _movable(lowering, 1) or sizes.size > MOST_DIMENSIONS:
+    if sizes is None or not movable(lowering, 1) or sizes.size > MOST_DIMENSIONS:
         return False
     shape = tuple(sizes.ravel().tolist())
     one = Block(lowering.input(1), np.empty((), lowering.call.dtype(1).numpy))
-    return copy(lowering, one.of(np.broadcast_to(one.array, shape)), _output(lowering, shape))
+    return copy(lowering, one.of(np.broadcast_to(one.array, shape)), output_block(lowering, shape))
 
 
 @lowers("ZEROS_LIKE", pitched=True)
 def zeros_like(lowering: Lowering) -> bool:
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
     shape, dtype = lowering.call.shape(0), lowering.call.dtype(0).numpy
     zero = Block(lowering.data(np.zeros((), dtype)), np.empty((), dtype))
-    return copy(lowering, zero.of(np.broadcast_to(zero.array, shape)), _output(lowering, shape))
+    return copy(
+        lowering, zero.of(np.broadcast_to(zero.array, shape)), output_block(lowering, shape)
+    )
 
 
 @lowers("BROADCAST_TO", pitched=True)
 def broadcast_to(lowering: Lowering) -> bool:
     target = lowering.call.value(1)
-    if not _movable(lowering) or target is None or target.size > MOST_DIMENSIONS:
+    if not movable(lowering) or target is None or target.size > MOST_DIMENSIONS:
         return False
-    whole = _input(lowering)
+    whole = input_block(lowering)
     return _take(lowering, [np.broadcast_to(whole.array, target.ravel().tolist())], whole)
 
 
 @lowers("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 def rename(lowering: Lowering) -> bool:
     """Where the output cannot be the input under another name (`plan/layout.py`)."""
-    if not _movable(lowering):
+    if not movable(lowering):
         return False
     elements = np.empty(lowering.size(0), lowering.call.dtype(0).numpy)
     return copy(lowering, Block(lowering.input(0), elements), Block(lowering.output(0), elements))
@@ -367,7 +372,7 @@ def pad(lowering: Lowering) -> bool:
     """Dimensions without padding join the one before them, so that rows get long."""
     call = lowering.call
     edges, fill = pad_edges(call), _fill(lowering)
-    if not _movable(lowering) or edges is None or fill is None:
+    if not movable(lowering) or edges is None or fill is None:
         return False
     itemsize, shape = call.dtype(0).numpy.itemsize, call.shape(0)
     long = shape[-1] + sum(edges[-1]) if shape else 1

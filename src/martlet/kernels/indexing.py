@@ -1,0 +1,256 @@
+"""Kernels that follow indices which come from data. None of them leaves the tensors.
+
+An index that is out of range is not followed. It is written to a status, two words [found, value]
+(`martlet.runtime.status`), and the run fails afterwards.
+
+    gather_rows_*       rows of bytes that index vectors choose, units: rows of the target
+    gather_i*_*         the same for single elements
+    scatter_*_*         rows added where index vectors say, units: elements of a row
+    one_hot_i*_*        one value at the place that each index names, units: indices
+    reverse_*           the first so many rows of sequences backwards, units: rows
+    update_rows_*       rows of bytes put where begins say, units: bytes
+    copy_unless_same    bytes, where source and target are not one, units: bytes
+
+The last part of most names is the type of the indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from martlet.kernels.kernel import Kernel
+from martlet.kernels.language import I32, I64, Builder, Pointer, Value, arguments
+from martlet.kernels.movement import ELEMENTS, copy_bytes
+from martlet.kernels.rows import pieces, row_fields, rows
+from martlet.kernels.targets import Target
+
+INDICES = ("i32", "i64")
+SUMS = ("float", "i32", "i64")
+
+
+def _complain(
+    k: Builder, status: Pointer, indices: Pointer, count: Value, step: Value, below: bool = True
+) -> None:
+    """Write the index that NumPy would name: the lowest if it is negative, else the highest.
+
+    It depends on all `count` indices, `step` apart, not on who meets which first, so all threads
+    write the same; only the first time are they looked through. below: negative ones are wrong.
+    """
+    with k.when(k.scalar(status).equals(0)):
+        low, high = (k.variable(k.scalar(indices).to(I64)) for _ in range(2))
+        for i in k.range(0, count):
+            index = k.scalar(indices, i * step).to(I64)
+            low.value = k.minimum(low.value, index)
+            high.value = k.maximum(high.value, index)
+        named = k.select(low.value < 0, low.value, high.value) if below else high.value
+        k.store(status, 1, named)
+        k.store(status, 0, k.constant(1, I64))
+
+
+def _place(
+    k: Builder, indices: Pointer, vector: Value, depth: Value, count: Value, sizes: Pointer,
+    strides: Pointer, status: Pointer,
+) -> tuple[Value, Value]:  # fmt: skip
+    """(whether an index vector is right, the place it names).
+
+    vector: its number of `count`, `depth` indices each. There is a status for each of them.
+    """
+    place = k.variable(k.constant(0, I64))
+    right = k.variable(k.constant(1, I64))
+    for axis in k.range(0, depth):
+        index = k.scalar(indices, vector * depth + axis).to(I64)
+        inside = index.below_unsigned(k.scalar(sizes, axis))
+        place.value = place.value + index * k.scalar(strides, axis)
+        with k.when(inside ^ 1):
+            right.value = k.constant(0, I64)
+            _complain(k, status + axis * 2, indices + axis, count, depth)
+    return right.value.differs(0), place.value
+
+
+def _gather(
+    k: Builder, move: Callable[[Pointer, Value, Value], None], x: Pointer, indices: Pointer,
+    status: Pointer, sizes: Pointer, strides: Pointer, depth: Value, count: Value, outer: Value,
+    batches: Value, block: Value, first: Value, last: Value,
+) -> None:  # fmt: skip
+    """`move(part, place, unit)` for units, the elements or rows of the target.
+
+    The target is (batches, outer, count), the indices (batches, count, depth); `part`, the block
+    of x for a batch and an outer index, is `block` elements behind the one before it.
+    """
+    part, number = k.variable(first // count), k.variable(first % count)
+    for unit in k.range(first, last):
+        vector = part.value // outer * count + number.value
+        right, place = _place(
+            k, indices, vector, depth, batches * count, sizes, strides, status
+        )  # fmt: skip
+        with k.when(right):
+            move(x + part.value * block, place, unit)
+        ends = (number.value + 1).equals(count)
+        number.value = k.select(ends, number.value * 0, number.value + 1)
+        part.value = part.value + ends.to(I64)
+
+
+def gather_rows(
+    k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
+    strides: Pointer, length: Value, *values: Value,
+) -> None:  # fmt: skip
+    """Rows of `length` bytes; strides and blocks are in bytes."""
+
+    def move(part: Pointer, place: Value, unit: Value) -> None:
+        copy_bytes(k, part + place, y + unit * length, length)
+
+    _gather(k, move, x, indices, status, sizes, strides, *values)
+
+
+def gather(
+    k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, size: Value,
+    stride: Value, count: Value, outer: Value, batches: Value, block: Value, first: Value,
+    last: Value,
+) -> None:  # fmt: skip
+    """Single elements, by index vectors of one: the target is (batches, outer, count)."""
+    unit, left = k.variable(first), k.variable(first % count)
+    part = k.variable(first // count)
+    with k.forever() as walking:
+        begin = unit.value
+        walking.leave_if(begin >= last)
+        from_ = indices + (part.value // outer * count + left.value)
+        source, target = x + part.value * block, y + begin
+        run = k.minimum(count - left.value, last - begin)
+        for i in k.range(0, run):
+            index = k.scalar(from_, i).to(I64)
+            inside = index.below_unsigned(size)
+            # Where it is wrong any element will do, and there is one.
+            k.store(target, i, k.scalar(source, k.select(inside, index, 0) * stride))
+            with k.when(inside ^ 1):
+                _complain(k, status, indices, batches * count, k.constant(1, I64))
+        unit.value = begin + run
+        left.value = k.constant(0, I64)
+        part.value = part.value + 1
+
+
+def scatter(
+    k: Builder, y: Pointer, updates: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
+    strides: Pointer, depth: Value, count: Value, length: Value, first: Value, last: Value,
+) -> None:  # fmt: skip
+    """Add rows of `length` elements to those that `count` index vectors name, in their order."""
+    for vector in k.range(0, count):
+        right, place = _place(k, indices, vector, depth, count, sizes, strides, status)
+        with k.when(right):
+            target, source = y + place, updates + vector * length
+            for i, lanes in pieces(k, first, last):
+                total = k.load(target, i, lanes=lanes) + k.load(source, i, lanes=lanes)
+                k.store(target, i, total)
+
+
+def one_hot(
+    k: Builder, indices: Pointer, on: Pointer, y: Pointer, depth: Value, inner: Value,
+    first: Value, last: Value,
+) -> None:  # fmt: skip
+    """y is (outer, depth, inner), the indices (outer, inner). Wrong ones name no place."""
+    value = k.scalar(on)
+    for i in k.range(first, last):
+        index = k.scalar(indices, i).to(I32).to(I64)
+        with k.when(index.below_unsigned(depth)):
+            k.store(y, (i // inner * depth + index) * inner + i % inner, value)
+
+
+def reverse(
+    k: Builder, x: Pointer, y: Pointer, lengths: Pointer, status: Pointer, row: Value,
+    size: Value, stride: Value, batches: Value, batch_stride: Value, first: Value, last: Value,
+) -> None:  # fmt: skip
+    """Rows of `row` bytes. size, stride: of the sequence; batches, batch_stride: of the batch,
+    both strides in rows."""
+    for unit in k.range(first, last):
+        length = k.scalar(lengths, unit // batch_stride % batches).to(I64)
+        with k.when(length <= size):
+            at = unit // stride % size
+            source = k.select(at < length, length - 1 - at, at)
+            copy_bytes(k, x + (unit + (source - at) * stride) * row, y + unit * row, row)
+        with k.when(length > size):
+            _complain(k, status, lengths, batches, k.constant(1, I64), below=False)
+
+
+def update_rows(
+    k: Builder, x: Pointer, y: Pointer, begins: Pointer, limits: Pointer, strides: Pointer,
+    rank: Value, *values: Value,
+) -> None:  # fmt: skip
+    """Rows of bytes copied behind the place that the begins name, each moved inside its limit."""
+    *fields, first, last = values
+    place = k.variable(k.constant(0, I64))
+    for axis in k.range(0, rank):
+        begin = k.maximum(k.scalar(begins, axis).to(I64), 0)
+        begin = k.minimum(begin, k.scalar(limits, axis))
+        place.value = place.value + begin * k.scalar(strides, axis)
+    target = y + place.value
+    for (x_at, y_at), start, stop in rows(k, fields, first, last):
+        copy_bytes(k, x + (x_at + start), target + (y_at + start), stop - start)
+
+
+def copy_unless_same(k: Builder, x: Pointer, y: Pointer, first: Value, last: Value) -> None:
+    with k.when(k.address(x).differs(k.address(y))):
+        copy_bytes(k, x + first, y + first, last - first)
+
+
+def _numbers(*names: str) -> list[str]:
+    return [f"{name}: i64" for name in names]
+
+
+def kernels(target: Target) -> list[Kernel]:
+    """All kernels that follow indices. They are the same for every target but for the lanes."""
+    found = [Kernel("copy_unless_same", copy_unless_same, arguments("x: *i8", "y: *i8"))]
+    block, tables = ("x: *i8", "y: *i8"), ("status: *i64", "sizes: *i64", "strides: *i64")
+    for index in (*INDICES, "i16"):
+        found.append(
+            Kernel(
+                f"gather_rows_{index}", gather_rows,
+                arguments(
+                    *block, f"indices: *{index}", *tables,
+                    *_numbers("length", "depth", "count", "outer", "batches", "block"),
+                ),
+            )
+        )  # fmt: skip
+    for index in INDICES:
+        given = f"indices: *{index}"
+        for element in ELEMENTS:
+            found += [
+                Kernel(
+                    f"gather_{element}_{index}", gather,
+                    arguments(
+                        f"x: *{element}", f"y: *{element}", given, "status: *i64",
+                        *_numbers("size", "stride", "count", "outer", "batches", "block"),
+                    ),
+                ),
+                Kernel(
+                    f"one_hot_{element}_{index}", one_hot,
+                    arguments(
+                        given, f"on: *{element}", f"y: *{element}", *_numbers("depth", "inner")
+                    ),
+                ),
+            ]  # fmt: skip
+        found += [
+            Kernel(
+                f"scatter_{element}_{index}", scatter,
+                arguments(
+                    f"y: *{element}", f"updates: *{element}", given, *tables,
+                    *_numbers("depth", "count", "length"),
+                ),
+            )
+            for element in SUMS
+        ]  # fmt: skip
+        found += [
+            Kernel(
+                f"reverse_{index}", reverse,
+                arguments(
+                    *block, f"lengths: *{index}", "status: *i64",
+                    *_numbers("row", "size", "stride", "batches", "batch_stride"),
+                ),
+            ),
+            Kernel(
+                f"update_rows_{index}", update_rows,
+                arguments(
+                    *block, f"begins: *{index}", "limits: *i64", "strides: *i64", "rank: i64",
+                    *row_fields("x", "y"),
+                ),
+            ),
+        ]  # fmt: skip
+    return found
