@@ -45,6 +45,8 @@ def check(target: Target, op: str, inputs: list[Any], options: Any = None, **kwa
         ((2, 3, 4, 5), (2, 6), 2, 1),
         ((2, 3, 4), (2, 3, 6), 2, 2),
         ((2, 3, 4), (2, 6), -1, -1),
+        ((2, 3, 4), (2, 6), 1, 1),
+        ((2, 3, 16), (4,), 1, 0),
         ((4, 17), (0,), 0, 0),
         ((3, 100), (2,), 0, 0),
     ],
@@ -194,7 +196,7 @@ def test_wrong_indices_are_not_followed(target: Target, wrong: int, at_end: bool
     x, y = guarded(values((5,)), at_end), guarded(np.full(5, 77, np.float32), at_end)
     as_bits = (x.view(np.int32), y.view(np.int32))
     run_kernel(
-        kernel(target, "gather_i32_i32"), target, *as_bits, at, status, 5, 1, 5, 1, 1, 5, units=5,
+        kernel(target, "gather_i32_i32"), target, *as_bits, at, status, 5, 5, 1, 1, units=5,
         split=2,
     )  # fmt: skip
     assert status.tolist() == named(indices, 5)
@@ -213,6 +215,19 @@ def test_wrong_indices_are_not_followed(target: Target, wrong: int, at_end: bool
     )  # fmt: skip
     assert status.tolist() == named(indices, 5)
     np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
+
+
+@each
+@pytest.mark.parametrize("wrong", FAR)
+def test_wrong_indices_of_16_bytes_are_not_followed(target: Target, wrong: int) -> None:
+    at = guarded(np.array([2, wrong, 0], np.int32))
+    status = guarded(np.zeros(2, np.int64))
+    x, y = guarded(values((3, 16), np.int8)), guarded(np.full((3, 16), 77, np.int8))
+    run_kernel(
+        kernel(target, "gather_i128_i32"), target, x, y, at, status, 3, 3, 1, 1, units=3, split=2
+    )
+    assert status.tolist() == [1, wrong]
+    np.testing.assert_array_equal(y[[0, 2]], x[[2, 0]])
 
 
 @each

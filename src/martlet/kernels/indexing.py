@@ -4,7 +4,7 @@ An index that is out of range is not followed. It is written to a status, two wo
 (`martlet.runtime.status`), and the run fails afterwards.
 
     gather_rows_*       rows of bytes that index vectors choose, units: rows of the target
-    gather_i*_*         the same for single elements
+    gather_i*_*         the same for single elements, those of 16 bytes among them
     scatter_*_*         rows added where index vectors say, units: elements of a row
     one_hot_i*_*        one value at the place that each index names, units: indices
     reverse_*           the first so many rows of sequences backwards, units: rows
@@ -16,7 +16,7 @@ The last part of most names is the type of the indices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I32, I64, Builder, Pointer, Value, arguments
@@ -67,65 +67,67 @@ def _place(
     return right.value.differs(0), place.value
 
 
-def _gather(
-    k: Builder, move: Callable[[Pointer, Value, Value], None], x: Pointer, indices: Pointer,
-    status: Pointer, sizes: Pointer, strides: Pointer, depth: Value, count: Value, outer: Value,
-    batches: Value, block: Value, first: Value, last: Value,
-) -> None:  # fmt: skip
-    """`move(part, place, unit)` for units, the elements or rows of the target.
-
-    The target is (batches, outer, count), the indices (batches, count, depth); `part`, the block
-    of x for a batch and an outer index, is `block` elements behind the one before it.
-    """
-    part, number = k.variable(first // count), k.variable(first % count)
-    for unit in k.range(first, last):
-        vector = part.value // outer * count + number.value
-        right, place = _place(
-            k, indices, vector, depth, batches * count, sizes, strides, status
-        )  # fmt: skip
-        with k.when(right):
-            move(x + part.value * block, place, unit)
-        ends = (number.value + 1).equals(count)
-        number.value = k.select(ends, number.value * 0, number.value + 1)
-        part.value = part.value + ends.to(I64)
+def _runs(
+    k: Builder, length: Value, first: Value, last: Value
+) -> Iterator[tuple[Value, Value, Value, Value]]:
+    """(number, first element, end, unit of the first) of the runs of `length` units each."""
+    unit, begin = k.variable(first), k.variable(first % length)
+    run = k.variable(first // length)
+    with k.forever() as walking:
+        walking.leave_if(unit.value >= last)
+        stop = k.minimum(length, begin.value + (last - unit.value))
+        yield run.value, begin.value, stop, unit.value
+        unit.value = unit.value + (stop - begin.value)
+        begin.value = k.constant(0, I64)
+        run.value = run.value + 1
 
 
 def gather_rows(
     k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
-    strides: Pointer, length: Value, *values: Value,
+    strides: Pointer, length: Value, depth: Value, count: Value, outer: Value, batches: Value,
+    block: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
-    """Rows of `length` bytes; strides and blocks are in bytes."""
+    """Rows of `length` bytes; strides and blocks are in bytes.
 
-    def move(part: Pointer, place: Value, unit: Value) -> None:
-        copy_bytes(k, part + place, y + unit * length, length)
+    The target is (batches, outer, count), the indices (batches, count, depth). The part of x for a
+    batch and an outer index is `block` bytes behind the one before it.
+    """
+    for part, start, stop, unit in _runs(k, count, first, last):
+        vectors, source = part // outer * count, x + part * block
+        target = y + (unit - start) * length
+        for i in k.range(start, stop):
+            right, place = _place(
+                k, indices, vectors + i, depth, batches * count, sizes, strides, status
+            )
+            with k.when(right):
+                copy_bytes(k, source + place, target + i * length, length)
 
-    _gather(k, move, x, indices, status, sizes, strides, *values)
 
+def gather(lanes: int) -> Callable[..., None]:
+    """Single elements, or vectors of so many, by index vectors of one.
 
-def gather(
-    k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, size: Value,
-    stride: Value, count: Value, outer: Value, batches: Value, block: Value, first: Value,
-    last: Value,
-) -> None:  # fmt: skip
-    """Single elements, by index vectors of one: the target is (batches, outer, count)."""
-    unit, left = k.variable(first), k.variable(first % count)
-    part = k.variable(first // count)
-    with k.forever() as walking:
-        begin = unit.value
-        walking.leave_if(begin >= last)
-        from_ = indices + (part.value // outer * count + left.value)
-        source, target = x + part.value * block, y + begin
-        run = k.minimum(count - left.value, last - begin)
-        for i in k.range(0, run):
-            index = k.scalar(from_, i).to(I64)
-            inside = index.below_unsigned(size)
-            # Where it is wrong any element will do, and there is one.
-            k.store(target, i, k.scalar(source, k.select(inside, index, 0) * stride))
-            with k.when(inside ^ 1):
-                _complain(k, status, indices, batches * count, k.constant(1, I64))
-        unit.value = begin + run
-        left.value = k.constant(0, I64)
-        part.value = part.value + 1
+    The target is (batches, outer, count); there is a block of `size` for each batch and outer
+    index.
+    """
+
+    def write(
+        k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, size: Value,
+        count: Value, outer: Value, batches: Value, first: Value, last: Value,
+    ) -> None:  # fmt: skip
+        width = lanes or 1
+        for part, start, stop, unit in _runs(k, count, first, last):
+            numbers, source = indices + part // outer * count, x + part * size * width
+            target = y + (unit - start) * width
+            for i in k.range(start, stop):
+                index = k.scalar(numbers, i).to(I64)
+                inside = index.below_unsigned(size)
+                # Where it is wrong any element will do, and there is one.
+                found = k.load(source, k.select(inside, index, 0) * width, lanes=lanes)
+                k.store(target, i * width, found)
+                with k.when(inside ^ 1):
+                    _complain(k, status, indices, batches * count, k.constant(1, I64))
+
+    return write
 
 
 def scatter(
@@ -159,15 +161,22 @@ def reverse(
     size: Value, stride: Value, batches: Value, batch_stride: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
     """Rows of `row` bytes. size, stride: of the sequence; batches, batch_stride: of the batch,
-    both strides in rows."""
-    for unit in k.range(first, last):
-        length = k.scalar(lengths, unit // batch_stride % batches).to(I64)
-        with k.when(length <= size):
-            at = unit // stride % size
-            source = k.select(at < length, length - 1 - at, at)
-            copy_bytes(k, x + (unit + (source - at) * stride) * row, y + unit * row, row)
-        with k.when(length > size):
-            _complain(k, status, lengths, batches, k.constant(1, I64), below=False)
+    both strides in rows; one of them is 1."""
+    along = stride.equals(1)
+    run = k.select(along, size, batches)
+    step, batch_step = along.to(I64), (along ^ 1).to(I64)
+    for _, start, stop, unit in _runs(k, run, first, last):
+        begin = unit - start
+        first_at, first_batch = begin // stride % size, begin // batch_stride % batches
+        for i in k.range(start, stop):
+            at = first_at + i * step
+            length = k.scalar(lengths, first_batch + i * batch_step).to(I64)
+            with k.when(length <= size):
+                source = k.select(at < length, length - 1 - at, at)
+                from_ = begin + i + (source - at) * stride
+                copy_bytes(k, x + from_ * row, y + (begin + i) * row, row)
+            with k.when(length > size):
+                _complain(k, status, lengths, batches, k.constant(1, I64), below=False)
 
 
 def update_rows(
@@ -211,22 +220,25 @@ def kernels(target: Target) -> list[Kernel]:
         )  # fmt: skip
     for index in INDICES:
         given = f"indices: *{index}"
-        for element in ELEMENTS:
-            found += [
+        for name, element, lanes in (*((e, e, 0) for e in ELEMENTS), ("i128", "i8", 16)):
+            found.append(
                 Kernel(
-                    f"gather_{element}_{index}", gather,
+                    f"gather_{name}_{index}", gather(lanes),
                     arguments(
                         f"x: *{element}", f"y: *{element}", given, "status: *i64",
-                        *_numbers("size", "stride", "count", "outer", "batches", "block"),
+                        *_numbers("size", "count", "outer", "batches"),
                     ),
-                ),
+                )
+            )  # fmt: skip
+        for element in ELEMENTS:
+            found.append(
                 Kernel(
                     f"one_hot_{element}_{index}", one_hot,
                     arguments(
                         given, f"on: *{element}", f"y: *{element}", *_numbers("depth", "inner")
                     ),
-                ),
-            ]  # fmt: skip
+                )
+            )  # fmt: skip
         found += [
             Kernel(
                 f"scatter_{element}_{index}", scatter,

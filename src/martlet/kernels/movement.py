@@ -7,6 +7,7 @@ outside is touched, and source and target must not overlap.
 
     copy_rows         rows of bytes, units: bytes of the target
     copy_elements_i*  elements at strides of their own, units: elements
+    repeat_i*         rows of one element each, over and over, units: elements
     pad_rows          rows of bytes between edges of one value, units: rows of the target
     copy_pixels       rows of bytes whose places are looked up, units: rows of pixels
     blend_pixels_f32  pixels between four others, weighted, units: rows of pixels
@@ -78,6 +79,16 @@ def copy_elements(k: Builder, x: Pointer, y: Pointer, *values: Value) -> None:
     for (x_at, y_at), start, stop in rows(k, fields, first, last):
         for i in k.range(start, stop):
             k.store(y, y_at + i * y_step, k.scalar(x, x_at + i * x_step))
+
+
+def repeat(k: Builder, x: Pointer, y: Pointer, *values: Value) -> None:
+    """Rows of the target that are one element of the source, over and over."""
+    *fields, first, last = values
+    lanes = 4 * k.lanes // x.element.element_bytes
+    for (x_at, y_at), start, stop in rows(k, fields, first, last):
+        element = k.scalar(x, x_at)
+        for i, n in pieces(k, start, stop, lanes):
+            k.store(y, y_at + i, k.broadcast(element, n))
 
 
 def pad_rows(
@@ -203,13 +214,14 @@ def _three(*names: str) -> list[str]:
 def kernels(target: Target) -> list[Kernel]:
     """All kernels that move elements. They are the same for every target."""
     block, fields = ("x: *i8", "y: *i8"), row_fields("x", "y")
-    single = [
-        Kernel(
-            f"copy_elements_{element}", copy_elements,
-            arguments(f"x: *{element}", f"y: *{element}", "x_step: i64", "y_step: i64", *fields),
-        )
-        for element in ELEMENTS
-    ]  # fmt: skip
+    single = []
+    for element in ELEMENTS:
+        ends = f"x: *{element}", f"y: *{element}"
+        steps = "x_step: i64", "y_step: i64"
+        single += [
+            Kernel(f"copy_elements_{element}", copy_elements, arguments(*ends, *steps, *fields)),
+            Kernel(f"repeat_{element}", repeat, arguments(*ends, *fields)),
+        ]
     return [
         Kernel("copy_rows", copy_rows, arguments(*block, *fields)),
         *single,

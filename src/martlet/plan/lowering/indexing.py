@@ -88,15 +88,17 @@ def _gather_axis(
         return False
     itemsize, index = call.dtype(table).numpy.itemsize, INDICES[call.dtype(ids)]
     count = lowering.size(ids) // batches
-    if inner != 1 or itemsize not in ELEMENTS or index == "i16":
-        _gather_rows(lowering, table, ids, [size], batches, outer, inner * itemsize, problem)
+    row = inner * itemsize
+    name = "i128" if row == 16 else ELEMENTS.get(itemsize) if inner == 1 else None
+    if name is None or index == "i16":
+        _gather_rows(lowering, table, ids, [size], batches, outer, row, problem)
         return True
     units = batches * outer * count
     if units:
         lowering.step(
-            f"gather_{ELEMENTS[itemsize]}_{index}",
+            f"gather_{name}_{index}",
             lowering.input(table), lowering.output(), lowering.input(ids),
-            _statuses(lowering, [size], problem), size, inner, count, outer, batches, size,
+            _statuses(lowering, [size], problem), size, count, outer, batches,
             units=units, grain=grain(lowering, units, LEAST_BYTES // 8, CACHE_LINE),
         )  # fmt: skip
     return True

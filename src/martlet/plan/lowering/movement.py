@@ -115,6 +115,11 @@ def _copy(
             "copy_rows", source, target, *rows,
             units=count * size, grain=grain(lowering, count * size, LEAST_BYTES, CACHE_LINE),
         )  # fmt: skip
+    elif (xs[-1], ys[-1]) == (0, 1):
+        lowering.step(
+            f"repeat_{ELEMENTS[size]}", source, target, *row_arguments(shape, xs, ys),
+            units=count, grain=grain(lowering, count, LEAST_BYTES // size, CACHE_LINE),
+        )  # fmt: skip
     elif size == 4 and xs[-1] != 1 and ys[-1] == 1 and 1 in xs:
         _turn(lowering, source, target, shape, xs, ys)
     else:
