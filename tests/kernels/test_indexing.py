@@ -106,6 +106,20 @@ def test_scatter_nd_adds_in_order(target: Target, dtype: Any, shape: Any, depth:
 
 @each
 @pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("shape", "indices"), [((9,), (6,)), ((9,), ()), ((3, 4), (8, 2)), ((2, 3, 2), (0, 3))]
+)
+def test_sparse_to_dense(target: Target, index: Any, shape: Any, indices: Any) -> None:
+    at = rng.integers(0, min(shape), indices).astype(index)
+    sizes = const(np.array(shape, index))
+    for dtype in DTYPES:
+        for count in ((), indices[:1]):
+            inputs = [at, sizes, values(count, dtype), values((), dtype)]
+            check(target, "SPARSE_TO_DENSE", inputs, outputs=[DType.of(inputs[2])])
+
+
+@each
+@pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize(("sequence", "batch"), [(0, 1), (1, 0), (2, 0), (0, 2), (1, 3)])
 def test_reverse_sequence(target: Target, index: Any, sequence: int, batch: int) -> None:
     shape = (3, 4, 5, 2)
@@ -208,6 +222,13 @@ def test_wrong_indices_are_not_followed(target: Target, wrong: int, at_end: bool
     )  # fmt: skip
     assert status.tolist() == named(indices, 5)
     np.testing.assert_array_equal(y, [x[2], 77, x[0], 77, x[4]])
+    status[:], y[:] = 0, 0
+    run_kernel(
+        kernel(target, "put_rows_i32"), target, x.view(np.int8), y.view(np.int8), at, status, size,
+        np.array([4], np.int64), 4, 4, 1, 5, units=1,
+    )  # fmt: skip
+    assert status.tolist() == named(indices, 5)
+    np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
     status[:], y[:] = 0, 0
     run_kernel(
         kernel(target, "scatter_float_i32"), target, y, x, at, status, size,

@@ -6,6 +6,7 @@ An index that is out of range is not followed. It is written to a status, two wo
     gather_rows_*       rows of bytes that index vectors choose, units: rows of the target
     gather_i*_*         the same for single elements, those of 16 bytes among them
     scatter_*_*         rows added where index vectors say, units: elements of a row
+    put_rows_*          rows of bytes written where index vectors say, one unit
     one_hot_i*_*        one value at the place that each index names, units: indices
     reverse_*           the first so many rows of sequences backwards, units: rows
     update_rows_*       rows of bytes put where begins say, units: bytes
@@ -144,6 +145,18 @@ def scatter(
                 k.store(target, i, total)
 
 
+def put_rows(
+    k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
+    strides: Pointer, length: Value, pitch: Value, depth: Value, count: Value, first: Value,
+    last: Value,
+) -> None:  # fmt: skip
+    """Rows of `length` bytes, `pitch` apart; of those that name one place, the last stays."""
+    for vector in k.range(0, count):
+        right, place = _place(k, indices, vector, depth, count, sizes, strides, status)
+        with k.when(right):
+            copy_bytes(k, x + vector * pitch, y + place, length)
+
+
 def one_hot(
     k: Builder, indices: Pointer, on: Pointer, y: Pointer, depth: Value, inner: Value,
     first: Value, last: Value,
@@ -250,6 +263,12 @@ def kernels(target: Target) -> list[Kernel]:
             for element in SUMS
         ]  # fmt: skip
         found += [
+            Kernel(
+                f"put_rows_{index}", put_rows,
+                arguments(
+                    *block, given, *tables, *_numbers("length", "pitch", "depth", "count")
+                ),
+            ),
             Kernel(
                 f"reverse_{index}", reverse,
                 arguments(

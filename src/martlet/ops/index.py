@@ -501,6 +501,7 @@ LOWERING = {
     "SOFTMAX": "softmax",
     "SPACE_TO_BATCH_ND": "batches",
     "SPACE_TO_DEPTH": "movement",
+    "SPARSE_TO_DENSE": "indexing",
     "SPLIT": "movement",
     "SPLIT_V": "movement",
     "SQRT": "elementwise",

@@ -189,6 +189,28 @@ def scatter_nd(lowering: Lowering) -> bool:
     return True
 
 
+@lowers("SPARSE_TO_DENSE")
+def sparse_to_dense(lowering: Lowering) -> bool:
+    """The default everywhere, and then the values, or the one value, one after the other."""
+    call = lowering.call
+    shape = call.integers(1)
+    if not shape or len(shape) > MOST_DIMENSIONS or not movable(lowering, 2) or 0 in shape:
+        return False
+    target = output_block(lowering, tuple(shape))
+    default = np.broadcast_to(np.zeros((), call.dtype(3).numpy), target.array.shape)
+    if not copy(lowering, Block(lowering.input(3), default), target):
+        return False
+    size, count = call.dtype(2).numpy.itemsize, lowering.size(0) // len(shape)
+    if count:
+        lowering.step(
+            f"put_rows_{INDICES[call.dtype(0)]}", lowering.input(2), lowering.output(),
+            lowering.input(0), _statuses(lowering, shape, "an index is out of range"),
+            _table(lowering, shape), _table(lowering, _strides(shape, size)), size,
+            size if call.rank(2) else 0, len(shape), count, units=1,
+        )  # fmt: skip
+    return True
+
+
 @lowers("ONE_HOT")
 def one_hot(lowering: Lowering) -> bool:
     """Everywhere `off`, and then `on` where the indices say."""
