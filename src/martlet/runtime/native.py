@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, chain
 
 import numpy as np
@@ -32,6 +33,7 @@ from martlet.runtime.threads import Pool, aligned, spread
 
 MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
 MOST_PACKERS = 4
+_NOTHING = np.zeros(0)  # in place of an input that is left out
 
 
 @dataclass
@@ -71,6 +73,8 @@ class NativePlan:
         self._pitches = self.layout.pitches
         self._variables = {i: variable(i) for i in _variables(plan, pairs)}
         self.views = {i: self._view(i) for i in self._offsets} | self._variables
+        self._entrances = [self.views.get(i) for i in plan.graph.inputs]
+        self._entrance_ids = {id(view) for view in self._entrances}
         self._given = [i for i in self._offsets if plan.graph.tensors[i].is_variable]
         """Variables that are inputs of the graph: the caller's arrays."""
         self._written = [self._arena, *self._variables.values()]
@@ -180,25 +184,28 @@ class NativePlan:
         if self._status is not None:
             self._status.check()
 
+    @cached_property
+    def _exits(self) -> list[np.ndarray | int]:
+        """Where the outputs of a plan that is callable are; a number: the input of that number."""
+        graph, known = self.plan.graph, self.plan.values | self.views
+        return [known[i] if i in known else graph.inputs.index(i) for i in graph.outputs]
+
     def call(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run a plan that is callable on these inputs; most outputs lie in the arena."""
-        graph = self.plan.graph
-        given = dict(zip(graph.inputs, inputs, strict=True))
-        self._enter([(self.views[i], a) for i, a in given.items() if i in self.views])
+        self._enter(inputs)
         self.run_alone()
-        places = self.views, given, self.plan.values
-        return [next(p[i] for p in places if i in p) for i in graph.outputs]
+        return [inputs[exit_] if isinstance(exit_, int) else exit_ for exit_ in self._exits]
 
-    def _enter(self, inputs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _enter(self, inputs: Sequence[np.ndarray]) -> None:
         """Copy inputs to their places.
 
         A loop hands on what the last turn left, even an input in the place of another.
         """
-        moved = [
-            (place, array.copy() if np.may_share_memory(array, self._arena) else array)
-            for place, array in inputs
-            if array is not place
-        ]
+        moved = []
+        for place, array in zip(self._entrances, inputs, strict=True):
+            if place is not None and array is not place:
+                inside = id(array) in self._entrance_ids
+                moved.append((place, array.copy() if inside else array))
         for place, array in moved:
             np.copyto(place, array)
 
@@ -221,8 +228,7 @@ class NativePlan:
         tick: Callable[[], None],
     ) -> None:
         """Run all segments. `env`: values by tensor; it receives views of what is in the arena."""
-        inputs = [i for i in self.plan.graph.inputs if i in self.views]
-        self._enter([(self.views[i], env[i]) for i in inputs])
+        self._enter([env.get(i, _NOTHING) for i in self.plan.graph.inputs])
         state = {i: env[i] for i in self._given}
         env.update(self.views)
         env.update(state)  # steps of NumPy change it in place, native ones only read it
