@@ -135,7 +135,7 @@ def test_reverse_sequence(target: Target, index: Any, sequence: int, batch: int)
 @pytest.mark.parametrize(
     ("operand", "update"),
     [((9,), (4,)), ((4, 5), (2, 5)), ((4, 5, 6), (2, 3, 4)), ((4, 5), (0, 5)), ((2, 3), (2, 3)),
-     ((3, 3, 3, 3, 3), (2, 2, 2, 2, 2)), ((4, 1), (1, 1))],
+     ((3, 3, 3, 3, 3), (2, 2, 2, 2, 2)), ((4, 1), (1, 1)), ((3, 2), (3, 1))],
 )  # fmt: skip
 def test_updates_are_moved_inside(target: Target, index: Any, operand: Any, update: Any) -> None:
     bounds = np.iinfo(index)

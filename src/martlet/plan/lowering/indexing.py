@@ -252,8 +252,9 @@ def dynamic_update_slice(lowering: Lowering) -> bool:
     limits = [n - m for n, m in zip(operand, update, strict=True)]
     outer = _strides(operand, size)
     shape, (xs, ys) = collapse((*update, size), (*_strides(update, size), 1), (*outer, 1))
-    if not shape:
-        shape, xs, ys = (1,), (1,), (1,)
+    if not shape or (xs[-1], ys[-1]) != (1, 1):
+        # A row for each byte.
+        shape, xs, ys = (*shape, 1), (*xs, 1), (*ys, 1)
     if count_parts(shape) > MOST_PARTS:
         return False
     tables = _table(lowering, limits), _table(lowering, outer)
