@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from build import const
 from lowered_node import compute, is_lowered
 from martlet.dtypes import DType
 from martlet.kernels.indexing import kernels
 from martlet.kernels.targets import Target
-from native import guarded, run_kernel, targets
+from native import guarded, host_targets, run_kernel, targets
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 rng = np.random.default_rng(0)
@@ -144,6 +146,39 @@ def test_updates_are_moved_inside(target: Target, index: Any, operand: Any, upda
             at = np.full(len(operand), begin, index)
             inputs = [values(operand, dtype), values(update, dtype), at]
             check(target, "DYNAMIC_UPDATE_SLICE", inputs)
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=5),
+    begin=st.integers(-2, 5),
+    dtype=st.sampled_from(DTYPES),
+)
+@settings(max_examples=100, deadline=None)
+def test_updates_of_any_shape(sizes: list[tuple[int, int]], begin: int, dtype: Any) -> None:
+    operand = tuple(n for n, _ in sizes)
+    update = tuple(max(n - less, 0) for n, less in sizes)
+    at = np.full(len(sizes), begin, np.int32)
+    inputs = [values(operand, dtype), values(update, dtype), at]
+    check(host_targets()[0], "DYNAMIC_UPDATE_SLICE", inputs)
+
+
+@given(
+    before=st.lists(st.integers(1, 3), max_size=2),
+    between=st.lists(st.integers(1, 3), max_size=2),
+    size=st.integers(1, 5),
+    after=st.lists(st.integers(1, 5), max_size=2),
+    indices=st.lists(st.integers(0, 4), max_size=2),
+    dtype=st.sampled_from(DTYPES),
+)
+@settings(max_examples=100, deadline=None)
+def test_gather_of_any_shape(
+    before: list[int], between: list[int], size: int, after: list[int], indices: list[int],
+    dtype: Any,
+) -> None:  # fmt: skip
+    x = values((*before, *between, size, *after), dtype)
+    at = rng.integers(0, size, (*before, *indices)).astype(np.int32)
+    options = {"axis": len(before) + len(between), "batch_dims": len(before)}
+    check(host_targets()[0], "GATHER", [x, at], options)
 
 
 @each
