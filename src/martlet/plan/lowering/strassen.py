@@ -27,8 +27,10 @@ from martlet.plan.lowering import Lowering
 BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
 BEGIN_ONE = 9  # the same where they are read and stored more often
 SUMS = 16  # time for a vector of each of S1 to S4; another thread may have written what they read
-GAIN = 1.03  # less than this is not worth the memory for weights
+GAIN = 1.04  # less than this is not worth the memory for weights
 FEWEST_ROWS = 32
+FEW_ROWS = 64  # threads divide the columns of such images, of which there must be some
+FEWEST_PAIRS = 8
 CACHE_PART = 256 << 10  # bytes of S in a block
 FAR = 1  # time to read a vector of B, which a block does again, from the third-level cache
 EVEN = 30.0
@@ -69,6 +71,8 @@ def pays(rows: int, columns: int, depth: int, lanes: int) -> bool:
     tile = tile_of(lanes)
     width = tile.width(lanes)
     pairs = -(-columns // (2 * width))
+    if rows < FEW_ROWS and pairs < FEWEST_PAIRS:
+        return False
     one = tile_time(tile, rows) * (depth + BEGIN) + AGAIN * tile.vectors * depth
     direct = -(-columns // width) * one
     half = -(-rows // 2)
