@@ -493,6 +493,7 @@ LOWERING = {
     "ROUND": "elementwise",
     "RSQRT": "elementwise",
     "SCATTER_ND": "indexing",
+    "SEGMENT_SUM": "segments",
     "SELECT": "logic",
     "SELECT_V2": "logic",
     "SIGN": "elementwise",
@@ -520,5 +521,9 @@ LOWERING = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "lstm",
     "UNIDIRECTIONAL_SEQUENCE_RNN": "recurrent",
     "UNPACK": "movement",
+    "UNSORTED_SEGMENT_MAX": "segments",
+    "UNSORTED_SEGMENT_MIN": "segments",
+    "UNSORTED_SEGMENT_PROD": "segments",
+    "UNSORTED_SEGMENT_SUM": "segments",
     "ZEROS_LIKE": "movement",
 }
