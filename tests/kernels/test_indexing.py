@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from build import const
 from lowered_node import compute, is_lowered
 from martlet.dtypes import DType
+from martlet.graph import Quantization
 from martlet.kernels.indexing import kernels
 from martlet.kernels.targets import Target
 from native import guarded, host_targets, run_kernel, targets
@@ -80,6 +81,32 @@ def test_embedding_lookup(target: Target, row: tuple[int, ...]) -> None:
         table = const(values((10, *row), dtype))
         ids = np.array([9, 0, 3, 3, 7], np.int32)
         check(target, "EMBEDDING_LOOKUP", [ids, table], outputs=[DType.of(table.array)])
+
+
+@each
+@pytest.mark.parametrize("scales", [1, 10])
+@pytest.mark.parametrize("dtype", [DType.INT8, DType.UINT8, DType.INT4])
+def test_embedding_lookup_of_scaled_rows(target: Target, scales: int, dtype: DType) -> None:
+    q = Quantization.of(rng.random(scales).astype(np.float32), 0, axis=0)
+    for row in ((1,), (8,), (3, 7)):
+        low, high = (0, 255) if dtype is DType.UINT8 else (-8, 7)
+        rows = rng.integers(low, high + 1, (10, *row)).astype(dtype.numpy)
+        table = const(rows, dtype, q)
+        ids = np.array([9, 0, 3, 3, 7], np.int32)
+        check(target, "EMBEDDING_LOOKUP", [ids, table], outputs=[DType.FLOAT32])
+
+
+@each
+@pytest.mark.parametrize("wrong", FAR)
+def test_wrong_ids_of_scaled_rows_are_not_followed(target: Target, wrong: int) -> None:
+    at, status = guarded(np.array([2, wrong], np.int32)), guarded(np.zeros(2, np.int64))
+    x, y = guarded(values((3, 5), np.int8)), guarded(np.full((2, 5), 77, np.float32))
+    scales = guarded(np.array([1, 2, 4], np.float32))
+    run_kernel(
+        kernel(target, "gather_scaled_i32"), target, x, y, at, status, scales, 3, 5, 1, 2, units=2
+    )
+    assert status.tolist() == [1, wrong]
+    np.testing.assert_array_equal(y, [x[2] * np.float32(4), [77] * 5])
 
 
 @each

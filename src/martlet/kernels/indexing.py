@@ -4,6 +4,7 @@ An index that is out of range is not followed. It is written to a status, two wo
 (`martlet.runtime.status`), and the run fails afterwards.
 
     gather_rows_*       rows of bytes that index vectors choose, units: rows of the target
+    gather_scaled_i32   rows of int8 that become float32, units: rows
     gather_i*_*         the same for single elements, those of 16 bytes among them
     scatter_*_*         rows added where index vectors say, units: elements of a row
     put_rows_*          rows of bytes written where index vectors say, one unit
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import I32, I64, Builder, Pointer, Value, arguments
+from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.movement import ELEMENTS, copy_bytes
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
@@ -131,6 +132,23 @@ def gather(lanes: int) -> Callable[..., None]:
     return write
 
 
+def gather_scaled(
+    k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, scales: Pointer,
+    size: Value, length: Value, scale_step: Value, count: Value, first: Value, last: Value,
+) -> None:  # fmt: skip
+    """Rows of `length` int8 times a scale, each row's or (scale_step 0) one for all."""
+    for i in k.range(first, last):
+        index = k.scalar(indices, i).to(I64)
+        inside = index.below_unsigned(size)
+        with k.when(inside):
+            scale = k.scalar(scales, index * scale_step)
+            source, target = x + index * length, y + i * length
+            for j, lanes in pieces(k, length * 0, length):
+                k.store(target, j, k.load(source, j, lanes=lanes).to(F32) * scale)
+        with k.when(inside ^ 1):
+            _complain(k, status, indices, count, k.constant(1, I64))
+
+
 def scatter(
     k: Builder, y: Pointer, updates: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
     strides: Pointer, depth: Value, count: Value, length: Value, first: Value, last: Value,
@@ -221,6 +239,15 @@ def kernels(target: Target) -> list[Kernel]:
     """All kernels that follow indices. They are the same for every target but for the lanes."""
     found = [Kernel("copy_unless_same", copy_unless_same, arguments("x: *i8", "y: *i8"))]
     block, tables = ("x: *i8", "y: *i8"), ("status: *i64", "sizes: *i64", "strides: *i64")
+    found.append(
+        Kernel(
+            "gather_scaled_i32", gather_scaled,
+            arguments(
+                "x: *i8", "y: *float", "indices: *i32", "status: *i64", "scales: *float",
+                *_numbers("size", "length", "scale_step", "count"),
+            ),
+        )
+    )  # fmt: skip
     for index in (*INDICES, "i16"):
         found.append(
             Kernel(

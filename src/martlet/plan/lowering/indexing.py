@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
+from martlet.ops.blockwise import is_blockwise
+from martlet.ops.embedding import QUANTIZED_ROWS
 from martlet.ops.gathering import gather_axes
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.movement import (
@@ -35,6 +37,7 @@ from martlet.plan.lowering.strides import (
 )
 
 INDICES = {DType.INT16: "i16", DType.INT32: "i32", DType.INT64: "i64"}
+WRONG_ID = "an id is not a row of the table"
 SUMS = {DType.FLOAT32: "float", DType.INT32: "i32", DType.INT64: "i64"}
 
 
@@ -69,13 +72,29 @@ def gather(lowering: Lowering) -> bool:
 
 @lowers("EMBEDDING_LOOKUP")
 def embedding_lookup(lowering: Lowering) -> bool:
-    """Rows of a table as they are; not those that become floats."""
+    """Rows of a table as they are, or times scales."""
     call = lowering.call
     if call.dtype(1) is not call.output().dtype:
-        return False
+        return _lookup_scaled(lowering)
     rows, *row = call.shape(1)
-    problem = "an id is not a row of the table"
-    return _gather_axis(lowering, 1, 0, 1, 1, rows, math.prod(row), problem)
+    return _gather_axis(lowering, 1, 0, 1, 1, rows, math.prod(row), WRONG_ID)
+
+
+def _lookup_scaled(lowering: Lowering) -> bool:
+    """Rows of constant integers that become float32."""
+    call, table = lowering.call, lowering.call.value(1)
+    if table is None or table.size == 0 or call.output().dtype is not DType.FLOAT32:
+        return False
+    if call.dtype(1) not in QUANTIZED_ROWS or is_blockwise(call, 1):
+        return False
+    scales, (rows, count) = call.quantization(1).scale, (len(table), lowering.size(0))
+    lowering.step(
+        "gather_scaled_i32", lowering.input(1), lowering.output(), lowering.input(0),
+        _statuses(lowering, [rows], WRONG_ID), lowering.data(scales.astype(np.float32)), rows,
+        table.size // rows, int(scales.size > 1), count,
+        units=count, grain=grain(lowering, count, -(-LEAST_BYTES * rows // table.size), 1),
+    )  # fmt: skip
+    return True
 
 
 def _gather_axis(
