@@ -35,14 +35,14 @@ def _padded(call: Call, paddings: list[tuple[int, int]] | None) -> list[Spec]:
     return [Spec(call.dtype(0), tuple(n + before + after for n, (before, after) in sizes))]
 
 
-def place(
-    x: np.ndarray, fill: Any, edges: Sequence[tuple[int, int]], steps: Sequence[int]
-) -> np.ndarray:
-    """The elements of x, `steps` apart, with `edges` (before, after) added; negative ones cut."""
+def placement(
+    sizes: Sequence[int], edges: Sequence[tuple[int, int]], steps: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """(shape, slices of x, slices where they go), if x has these sizes; see `place`."""
     shape: list[int] = []
-    source: list[Any] = []
-    target: list[Any] = []
-    for n, (before, after), step in zip(x.shape, edges, steps, strict=True):
+    source: list[slice] = []
+    target: list[slice] = []
+    for n, (before, after), step in zip(sizes, edges, steps, strict=True):
         size = max(n - 1, 0) * step + min(n, 1) + before + after
         # Element k stands at before + k * step: those from `first` to `last` are inside.
         first = max(0, -(before // step))
@@ -52,6 +52,14 @@ def place(
         source.append(slice(first, first + count))
         start = before + first * step if count else 0
         target.append(slice(start, start + max(count - 1, 0) * step + min(count, 1), step))
+    return tuple(shape), tuple(source), tuple(target)
+
+
+def place(
+    x: np.ndarray, fill: Any, edges: Sequence[tuple[int, int]], steps: Sequence[int]
+) -> np.ndarray:
+    """The elements of x, `steps` apart, with `edges` (before, after) added; negative ones cut."""
+    shape, source, target = placement(x.shape, edges, steps)
     result = np.full(shape, fill, x.dtype)
     result[(*target, ...)] = x[(*source, ...)]
     return result
@@ -157,7 +165,7 @@ def _dilate(call: Call, x: np.ndarray, steps: np.ndarray, value: np.ndarray) -> 
     return place(x, value.reshape(()), [(0, 0)] * x.ndim, steps.tolist())
 
 
-def _stablehlo_paddings(call: Call) -> tuple[list[tuple[int, int]], list[int]]:
+def stablehlo_paddings(call: Call) -> tuple[list[tuple[int, int]], list[int]]:
     """(edges, steps) from the options of STABLEHLO_PAD."""
     rank = call.rank(0)
     values = []
@@ -177,7 +185,7 @@ def _stablehlo_pad_spec(call: Call) -> list[Spec]:
     dtype = call.check_same_dtype(0, 1)
     call.check(dtype is not DType.STRING, "strings cannot be padded")
     call.check_one(1)
-    edges, steps = _stablehlo_paddings(call)
+    edges, steps = stablehlo_paddings(call)
     shape = [
         max(n - 1, 0) * step + min(n, 1) + low + high
         for n, (low, high), step in zip(call.shape(0), edges, steps, strict=True)
@@ -191,7 +199,7 @@ def _stablehlo_pad(call: Call, x: np.ndarray, value: np.ndarray) -> np.ndarray:
     assert spec.shape is not None
     if 0 in spec.shape:
         return np.zeros(spec.shape, x.dtype)
-    edges, steps = _stablehlo_paddings(call)
+    edges, steps = stablehlo_paddings(call)
     return place(x, value.reshape(()), edges, steps)
 
 

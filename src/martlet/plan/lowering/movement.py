@@ -24,7 +24,7 @@ from martlet.dtypes import DType
 from martlet.kernels.movement import BAND
 from martlet.kernels.rows import OUTER
 from martlet.ops.joining import rescaled
-from martlet.ops.padding import pad_edges, stored_zero
+from martlet.ops.padding import pad_edges
 from martlet.ops.permuting import permutation
 from martlet.ops.slicing import slice_index, split_sizes, strided_index
 from martlet.plan.lowering import Lowering, Ref, lowers
@@ -367,54 +367,3 @@ def rename(lowering: Lowering) -> bool:
         return False
     elements = np.empty(lowering.size(0), lowering.call.dtype(0).numpy)
     return copy(lowering, Block(lowering.input(0), elements), Block(lowering.output(0), elements))
-
-
-# Edges ----------------------------------------------------------------------------------------
-
-
-@lowers("PAD", "PADV2", pitched=True)
-def pad(lowering: Lowering) -> bool:
-    """Dimensions without padding join the one before them, so that rows get long."""
-    call = lowering.call
-    edges, fill = pad_edges(call), _fill(lowering)
-    if not movable(lowering) or edges is None or fill is None:
-        return False
-    itemsize, shape = call.dtype(0).numpy.itemsize, call.shape(0)
-    long = shape[-1] + sum(edges[-1]) if shape else 1
-    pitches = lowering.pitch(0), lowering.output_pitch(long)
-    spaced = bool(shape) and pitches != (shape[-1], long)
-    # (size, before, after), the last dimension being the bytes of an element.
-    joined = [(itemsize, 0, 0)]
-    for i, (n, (before, after)) in reversed(list(enumerate(zip(shape, edges, strict=True)))):
-        size, *padding = joined[0]
-        if any(padding) or (spaced and i == len(shape) - 2):
-            joined.insert(0, (n, before, after))
-        else:
-            joined[0] = (n * size, before * size, after * size)
-    joined = [d for d in joined[:-1] if d != (1, 0, 0)] + joined[-1:]
-    if len(joined) > OUTER + 1:
-        return False
-    *outer, (inside, before, after) = [(1, 0, 0)] * (OUTER + 1 - len(joined)) + joined
-    length = before + inside + after
-    source, target = (p * itemsize for p in pitches) if spaced else (inside, length)
-    counts, starts = [d[0] for d in outer], [d[1] for d in outer]
-    sizes = [sum(d) for d in outer]
-    strides = [math.prod(counts[i:]) * source for i in (1, 2, 3)]
-    lowering.step(
-        "pad_rows", lowering.input(0), lowering.output(0), fill, length, target, before, inside,
-        *sizes, *starts, *counts, *strides,
-        units=math.prod(sizes) if length else 0,
-        grain=grain(lowering, math.prod(sizes), -(-LEAST_BYTES // max(length, 1)), 1),
-    )  # fmt: skip
-    return True
-
-
-def _fill(lowering: Lowering) -> int | None:
-    """Four bytes that, repeated, are the fill value over and over; None if no four are."""
-    call = lowering.call
-    value = call.value(2) if call.has(2) else np.array(stored_zero(call))
-    if value is None or call.dtype(0).numpy.hasobject:
-        return None
-    element = value.astype(call.dtype(0).numpy).reshape(1)
-    words = np.tile(element, max(1, 4 // element.itemsize)).view(np.int32)
-    return int(words[0]) if (words == words[0]).all() else None
