@@ -19,9 +19,19 @@ STORED = {"f32": "float", "i32": "i32"}
 JOINS: dict[str, Callable[[Builder, Value, Value], Value]] = {
     "sum": lambda k, total, value: total + value,
     "prod": lambda k, total, value: total * value,
-    "max": lambda k, total, value: k.select(value > total, value, total),
-    "min": lambda k, total, value: k.select(value < total, value, total),
+    "max": lambda k, total, value: _extreme(k, "maxnum", "smax", total, value),
+    "min": lambda k, total, value: _extreme(k, "minnum", "smin", total, value),
 }
+
+
+def _extreme(k: Builder, floats: str, integers: str, total: Value, value: Value) -> Value:
+    """The larger or smaller of two vectors; `total` where a float is not a number.
+
+    Where `select` chooses between what is stored and what was loaded from there, LLVM makes a
+    masked store, which takes Zen four times as long as the rest.
+    """
+    name, element = (floats, "f32") if total.type.is_float else (integers, "i32")
+    return k.intrinsic(f"llvm.{name}.v{total.type.lanes}{element}", total.type, total, value)
 
 
 def segment(join: Callable[[Builder, Value, Value], Value]) -> Callable[..., None]:
