@@ -221,8 +221,7 @@ class _Product:
     high: Value
 
 
-@dataclass
-class _Unit:
+class _Unit(NamedTuple):
     """Rows of A from start to stop, times a range of panels, and the sums over them."""
 
     a: Pointer
@@ -373,9 +372,33 @@ class _VectorSums(_Sums):
         k = self.k
         places = self.places(panel, indices)
         values = [[self.clamp(total.value) for total in row] for row in sums]
+        left = self.product.columns - panel * self.width
         for j, mask in self._vectors(panel):
-            for place, row in zip(places, values, strict=True):
-                k.store(place, j * k.lanes, row[j], mask)
+            column = [row[j] for row in values]
+            if mask is None or k.lanes > 8:
+                for place, value in zip(places, column, strict=True):
+                    k.store(place, j * k.lanes, value, mask)
+            else:
+                self._store_rest(places, column, left - j * k.lanes, j * k.lanes)
+
+    def _store_rest(
+        self, places: list[Pointer], values: list[Value], count: Value, start: int
+    ) -> None:
+        """The first `count` lanes, in a half, a quarter…: masked stores take many cycles."""
+        k = self.k
+        rest = [k.variable(value) for value in values]
+        at = k.variable(k.constant(start, I64))
+        size = k.lanes // 2
+        while size:
+            with k.when((count & size).differs(0)):
+                here = at.value
+                for place, variable in zip(places, rest, strict=True):
+                    value = variable.value
+                    k.store(place, here, k.shuffle(value, value, range(size)))
+                    turned = [(i + size) % k.lanes for i in range(k.lanes)]
+                    variable.value = k.shuffle(value, value, turned)
+                at.value = here + size
+            size //= 2
 
 
 class _DotSums(_Sums):

@@ -9,7 +9,6 @@ channels than one vector has go under a mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
@@ -28,8 +27,7 @@ WINDOW = (
 COLUMNS = 6  # output columns at a time: independent sums hide the latency of multiply-add
 
 
-@dataclass
-class Image:
+class Image(NamedTuple):
     """Sizes in elements. rows: of the whole batch.
 
     x_row, x_pixel, y_row, y_pixel: from one row, or pixel, to the next; images follow one another
@@ -124,8 +122,7 @@ class Square(NamedTuple):
         return self.stride * (self.tile - 1) + self.taps
 
 
-@dataclass
-class Tile:
+class Tile(NamedTuple):
     """Some output columns of one row or two, for channels from first_channel to last_channel.
 
     x: the image under tap 0 of the first window, channel 0; y: the first output. down: of one row,
@@ -142,8 +139,7 @@ class Tile:
     last_channel: Value
 
 
-@dataclass
-class Window:
+class Window(NamedTuple):
     """Taps, strides and dilations of a window."""
 
     taps_h: Value
@@ -285,8 +281,7 @@ def each_square_tile(
     image.blocks(k, *units, block)
 
 
-@dataclass
-class Reduction:
+class Reduction(NamedTuple):
     """How what lies under a window becomes one value.
 
     start: the total before the first tap. tap(number): what adds a value to the total.

@@ -254,8 +254,7 @@ class _Input:
         return [k.load(self.half + line * (size * k.lanes), j * k.lanes) for j in range(size)]
 
 
-@dataclass
-class _Product:
+class _Product(NamedTuple):
     """V · U at each position of a panel, into M. `row`: from one row of V to the next."""
 
     k: Builder

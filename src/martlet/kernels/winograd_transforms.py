@@ -23,22 +23,22 @@ In two dimensions the transforms are nested: along columns, then along rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from martlet.kernels.language import Builder, Value
 
+if TYPE_CHECKING:
+    from fractions import Fraction
+
 # By n: the positive halves of the pairs.
 _PAIRS = {
-    1: (), 4: (Fraction(1),), 6: (Fraction(5, 8), Fraction(3, 2)),
-    8: (Fraction(1, 2), Fraction(1), Fraction(2)),
-    10: (Fraction(3, 8), Fraction(3, 4), Fraction(5, 4), Fraction(5, 2)),
+    1: (), 4: ("1",), 6: ("5/8", "3/2"), 8: ("1/2", "1", "2"), 10: ("3/8", "3/4", "5/4", "5/2"),
 }  # fmt: skip
 
-Row = tuple[Fraction, ...]
+Row = tuple["Fraction", ...]
 
 
 class Transform(NamedTuple):
@@ -70,13 +70,20 @@ class Transform(NamedTuple):
         return _columns(k, self.matrices[0], values)
 
 
+def _fraction(value: str | int) -> Fraction:
+    from fractions import Fraction  # slow to import, and not needed by all models
+
+    return Fraction(value)
+
+
 @cache
 def _matrices(outputs: int, taps: int) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[Row, ...]]:
     size = outputs + taps - 1
-    points = [p for half in _PAIRS[size] for p in (half, -half)]
+    halves = map(_fraction, _PAIRS[size])
+    points = [p for half in halves for p in (half, -half)]
     if size > 1:
-        points.insert(0, Fraction(0))
-    one, none = Fraction(1), Fraction(0)
+        points.insert(0, _fraction(0))
+    one, none = _fraction(1), _fraction(0)
     a, g, b = [], [], []
     for i, p in enumerate(points):
         others = [*points[:i], *points[i + 1 :]]
@@ -94,10 +101,10 @@ def _matrices(outputs: int, taps: int) -> tuple[tuple[Row, ...], tuple[Row, ...]
 
 def _polynomial(roots: Sequence[Fraction]) -> Row:
     """The coefficients of ∏(x - root), the constant first."""
-    result = [Fraction(1)]
+    result = [_fraction(1)]
     for root in roots:
-        shifted = [Fraction(0), *result]
-        result = [s - root * c for s, c in zip(shifted, [*result, Fraction(0)], strict=True)]
+        shifted = [_fraction(0), *result]
+        result = [s - root * c for s, c in zip(shifted, [*result, _fraction(0)], strict=True)]
     return tuple(result)
 
 
@@ -109,7 +116,7 @@ def _rows(k: Builder, matrix: Sequence[Row], values: Sequence[Value]) -> list[Va
         if j is None:
             results[i] = _dot(k, row, values)
             continue
-        even = tuple(c if c == d else Fraction(0) for c, d in zip(row, matrix[j], strict=True))
+        even = tuple(c if c == d else _fraction(0) for c, d in zip(row, matrix[j], strict=True))
         odd = tuple(c - d for c, d in zip(row, even, strict=True))
         factor = next(c for c in reversed(odd) if c)
         sum_even = _dot(k, even, values)
@@ -128,7 +135,7 @@ def _columns(k: Builder, matrix: Sequence[Row], values: Sequence[Value]) -> list
             terms.append((columns[i], values[i]))
             continue
         even = tuple(
-            c if c == d else Fraction(0) for c, d in zip(columns[i], columns[j], strict=True)
+            c if c == d else _fraction(0) for c, d in zip(columns[i], columns[j], strict=True)
         )
         odd = tuple(c - d for c, d in zip(columns[i], even, strict=True))
         terms += [(even, values[i] + values[j]), (odd, values[i] - values[j])]

@@ -39,7 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from martlet.ops.index import LOWERING
+from martlet.ops.index import BUILTIN, LOWERING
 from martlet.ops.operator import Call, load_family
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.packed import packed
@@ -258,7 +258,7 @@ def lowering_of(call: Call) -> Lower | None:
         return None
     if call.op not in _LOWER:
         load_family(f"{__name__}.{LOWERING.get(call.op)}")
-    if call.op not in _LOWER:
+    if call.op not in _LOWER and call.op not in BUILTIN:
         _load_families()
     return _LOWER.get(call.op)
 
