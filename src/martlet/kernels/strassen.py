@@ -72,16 +72,19 @@ def packed(weights: np.ndarray, width: int, empty: Callable[[int], np.ndarray]) 
     columns, half = weights.shape[0], weights.shape[1] // 2
     pairs = -(-columns // (2 * width))
     result = empty(pairs * PRODUCTS * half * width).reshape(pairs, PRODUCTS, half, width)
+    last = np.zeros((2 * width, 2 * half), np.float32)
+    b12 = np.empty((half, width), np.float32)
     for pair, out in enumerate(result):
         part = weights[2 * pair * width : 2 * (pair + 1) * width]
-        both = np.zeros((2 * half, 2 * width), np.float32)
-        both[:, : len(part)] = part.T
-        b11, b12 = both[:half, :width], both[:half, width:]
-        b21, b22 = both[half:, :width], both[half:, width:]
-        t1 = b12 - b11
-        t2 = b22 - t1
-        out[P1], out[P2], out[P3], out[P4] = b11, b21, b22, b21 - t2
-        out[P5], out[P6], out[P7] = t1, t2, b22 - b12
+        if len(part) < len(last):
+            last[: len(part)] = part
+            part = last
+        out[P1], b12[...] = part[:width, :half].T, part[width:, :half].T
+        out[P2], out[P3] = part[:width, half:].T, part[width:, half:].T
+        np.subtract(b12, out[P1], out=out[P5])
+        np.subtract(out[P3], out[P5], out=out[P6])
+        np.subtract(out[P2], out[P6], out=out[P4])
+        np.subtract(out[P3], b12, out=out[P7])
     return result
 
 
