@@ -106,6 +106,7 @@ def window(sizes, offsets, collapsed, starts, dim):
         (np.array([[1], [0], [9], [-4]]), window([2, 1, 3], [0, 2], [1], [1], 1)),
         (np.array([[[2, 1, 0]]]), window([2, 3, 1], [1, 2], [2], [0, 1, 2], 2)),
         (np.array([0, 1]), window([1, 1, 4], [0], [0, 1], [0, 1], 0)),
+        (np.array([0, 1, 2]), window([1, 1, 1], [], [0, 1, 2], [0, 1, 2], 0)),
     ],
 )
 def test_windows_are_moved_inside(indices, options):

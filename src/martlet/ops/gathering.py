@@ -189,7 +189,7 @@ def _stablehlo_gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndar
         corner = starts[:, axis].reshape(-1, *[1] * x.ndim)
         flat = flat + (corner + along) * math.prod(x.shape[axis + 1 :])
     kept = [n for axis, n in enumerate(sizes) if axis not in collapsed]
-    windows = x.reshape(-1)[flat].reshape(*batch, *kept)
+    windows = x.reshape(-1)[flat].reshape((*batch, *kept))
     order, batches = [], iter(range(len(batch)))
     for d in range(windows.ndim):
         order.append(len(batch) + offsets.index(d) if d in offsets else next(batches))

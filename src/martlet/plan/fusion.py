@@ -55,6 +55,8 @@ class Work(NamedTuple):
 
 def works(plan: Plan) -> list[Work]:
     """All nodes of a plan, each in one work."""
+    if not plan.assigns_once:
+        return [Work(step, (step,)) for step in plan.steps]
     readers = _Readers(plan)
     found: dict[int, Work] = {}  # by the position of the last node
     taken: set[int] = set()

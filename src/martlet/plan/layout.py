@@ -72,6 +72,8 @@ class Layout:
 
 def layout(plan: Plan, works: Sequence[Work], lowered: Sequence[bool]) -> Layout:
     """Where tensors lie inside others. lowered: which works have a lowering at all."""
+    if not plan.assigns_once:
+        return Layout(plan)
     maker = _Maker(plan, works, lowered)
     # Backwards, so that a concatenation of concatenations finds its place before its parts do.
     for work in reversed(works):
@@ -115,6 +117,8 @@ class _Maker:
         shape = call.shape(0)
         if not shape or call.option("fused_activation_function") != "NONE":
             return
+        if any(call.rank(i) != len(shape) for i in range(call.inputs)):
+            return  # an input without elements may have another rank
         axis = int(call.option("axis")) % len(shape)
         lengths = [call.shape(i)[axis] for i in range(call.inputs)]
         placed = set()

@@ -58,6 +58,15 @@ class Plan:
     held_bytes: int
     peak_bytes: int
 
+    @property
+    def assigns_once(self) -> bool:
+        """Whether every tensor is written by one node only, as in all graphs but damaged ones.
+
+        Else nodes cannot change places, and tensors not share memory, without a closer look.
+        """
+        written = [i for node in self.graph.nodes for i in node.outputs if i != ABSENT]
+        return len(written) == len(set(written))
+
 
 def resolve(node: Node, place: str, custom: Mapping[str, Operator]) -> Operator:
     """The operator of a node, with its registration checked. `custom`: the caller's own ones."""
