@@ -239,10 +239,11 @@ def script(path: Path, text: str) -> subprocess.Popen[str]:
     head = f"""
 import os, signal, sys, threading, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
 sys.path.insert(0, {str(HERE)!r})
 from steps import Steps
 from martlet.runtime.image import LoadedImage
-from martlet.runtime.threads import Pool, spread
+from martlet.runtime.threads import Pool
 image = LoadedImage(Path({str(path)!r}))
 pool, steps = Pool(image, 3), Steps(image, 20, 300)
 def run():
