@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from martlet.dtypes import DType
-from martlet.graph import Graph, Model, Quantization
+from martlet.graph import ABSENT, Graph, Model, Node, Quantization
 
 
 def test_three_lines_make_a_graph() -> None:
@@ -38,3 +38,11 @@ def test_one_zero_point_serves_all_scales() -> None:
     assert Quantization.of([1, 2, 3], 5).zero_point.tolist() == [5, 5, 5]
     assert Quantization.of([1, 2]).per_channel
     assert not Quantization()
+
+
+def test_what_is_absent_is_called_so():
+    graph = Graph()
+    graph.inputs, graph.outputs = [ABSENT], [graph.add("NEG", [graph.input("x", (1,))])]
+    graph.nodes.append(Node("SPLIT", [0], [ABSENT]))
+    assert str(graph).splitlines()[1] == "  in   absent"
+    assert str(Graph(inputs=[ABSENT])).endswith("in   absent")

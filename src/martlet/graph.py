@@ -238,12 +238,15 @@ class Graph:
         self.outputs.extend(indices)
 
     def __str__(self) -> str:
+        def of(i: int) -> str:
+            return "absent" if i == ABSENT else f"#{i} {self.tensors[i]}"
+
         lines = [f"graph {self.name!r}"]
-        lines += [f"  in   #{i} {self.tensors[i]}" for i in self.inputs]
+        lines += [f"  in   {of(i)}" for i in self.inputs]
         for number, node in enumerate(self.nodes):
             lines.append(f"  {number:4d} {node}")
-            lines += [f"         #{i} {self.tensors[i]}" for i in node.outputs]
-        lines += [f"  out  #{i} {self.tensors[i]}" for i in self.outputs]
+            lines += [f"         {of(i)}" for i in node.outputs]
+        lines += [f"  out  {of(i)}" for i in self.outputs]
         return "\n".join(lines)
 
 

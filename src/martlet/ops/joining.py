@@ -208,7 +208,8 @@ def _range_spec(call: Call) -> list[Spec]:
     )
     if dtype is not DType.FLOAT32:
         return [Spec(dtype, (-(-abs(limit - start) // abs(delta)),))]
-    span = np.abs((np.float32(limit) - np.float32(start)) / np.float32(delta))
+    with np.errstate(over="ignore"):
+        span = np.abs((np.float32(limit) - np.float32(start)) / np.float32(delta))
     call.check(bool(span < 2**31), "the range is too long", "less than 2^31 values", str(span))
     return [Spec(dtype, (math.ceil(span),))]
 
