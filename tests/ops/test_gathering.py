@@ -135,3 +135,10 @@ def test_an_index_vector_dim_past_the_last_stands_for_single_numbers():
 def test_contradictory_windows_are_refused(options, problem):
     with pytest.raises(ModelError, match=problem):
         run("STABLEHLO_GATHER", [X, np.zeros(2, np.int32)], options)
+
+
+@pytest.mark.parametrize(
+    ("op", "indices"), [("GATHER", np.array(1, np.int32)), ("GATHER_ND", np.array([1], np.int32))]
+)
+def test_one_string_stays_an_array(op, indices):
+    assert run(op, [np.array([b"one", b"two"], object), indices]).tolist() == b"two"

@@ -55,9 +55,9 @@ def _gather_spec(call: Call) -> list[Spec]:
 def _gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     axis, batch = gather_axes(call)
     check_indices(call, indices, x.shape[axis])
-    if batch == 0:
-        return np.take(x, indices.astype(np.int64), axis)
     shape = (*x.shape[:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
+    if batch == 0:  # one string alone would come out of an array as such
+        return np.take(x, indices.astype(np.int64).ravel(), axis).reshape(shape)
     batches = math.prod(x.shape[:batch])
     # (batch, outer, axis, inner) by (batch, place) -> (batch, outer, place, inner)
     outer, inner = math.prod(x.shape[batch:axis]), math.prod(x.shape[axis + 1 :])
@@ -89,7 +89,8 @@ def _gather_nd(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
         return np.broadcast_to(x, (*indices.shape[:-1], *x.shape)).copy()
     for i in range(depth):
         check_indices(call, indices[..., i], x.shape[i])
-    return x[tuple(indices[..., i].astype(np.int64) for i in range(depth))]
+    places = tuple(indices[..., i].astype(np.int64).ravel() for i in range(depth))
+    return x[places].reshape((*indices.shape[:-1], *x.shape[depth:]))
 
 
 # STABLEHLO_GATHER -------------------------------------------------------------------------
