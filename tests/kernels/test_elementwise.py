@@ -120,20 +120,6 @@ def test_signs_of_integers(dtype: Any, target: Target) -> None:
         same(target, op, [np.tile(x, (3, 1))], split=4)
 
 
-@each
-@pytest.mark.parametrize("op", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
-def test_division_of_integers_by_constants(op: str, target: Target) -> None:
-    info = np.iinfo(np.int32)
-    x = np.array([0, 1, -1, 5, -7, info.min, info.max, info.min + 1, *range(-9, 9)], np.int32)
-    for divisor in (1, 2, 3, -3, 7, info.max, info.min):
-        same(target, op, [x, const(np.array(divisor, np.int32))], split=5)
-        same(target, op, [np.array(-7, np.int32), const(np.array([divisor, 5], np.int32))])
-    many = np.array([2, -5, 1000003, info.max - 1, info.min], np.int32)
-    same(target, op, [x[:, None], const(many)])
-    for divisor in (0, -1):
-        assert not is_lowered(op, [x, const(np.array([divisor], np.int32))])
-
-
 # Two operands ---------------------------------------------------------------------------------
 
 SHAPES = [
@@ -232,8 +218,24 @@ def test_floor_division(target: Target) -> None:
     divisors = SPECIAL[(SPECIAL != 0)]
     check(target, "FLOOR_DIV", [SPECIAL[:, None], const(divisors[None])])
     check(target, "FLOOR_DIV", [floats(5, 33), const(np.float32([0.3]))])
+    check(target, "FLOOR_DIV", [SPECIAL[:, None], divisors[None]])
     assert not is_lowered("FLOOR_DIV", [SPECIAL, const(SPECIAL)])
-    assert not is_lowered("FLOOR_DIV", [SPECIAL, SPECIAL])
+
+
+@each
+def test_angles(target: Target) -> None:
+    for shape in ((), (1,), (5, 19), (2, 3, 4, 17), (0, 3)):
+        check(target, "ATAN2", [floats(*shape), floats(*shape)[..., ::-1] if shape else floats()])
+    inputs = [floats(7, 33), floats(33, 7).reshape(7, 33)]
+    (whole,), _ = compute(target, "ATAN2", inputs)
+    (pieces,), _ = compute(target, "ATAN2", inputs, split=5)
+    np.testing.assert_array_equal(pieces, whole)
+    y, x = (a.ravel() for a in np.meshgrid(SPECIAL, SPECIAL))
+    (found,), (expected,) = compute(target, "ATAN2", [y, x])
+    np.testing.assert_allclose(found, expected, rtol=2e-7, atol=0)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[known]), np.signbit(expected[known]))
+    assert not is_lowered("ATAN2", [np.ones(3), np.ones(3)])
 
 
 @each

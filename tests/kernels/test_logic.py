@@ -105,3 +105,31 @@ def test_strings_and_short_numbers_are_left_to_numpy() -> None:
     assert not is_lowered("LESS", [x, x], outputs=BOOL)
     assert not is_lowered("RIGHT_SHIFT", [x, x])
     assert not is_lowered("SELECT_V2", [x > 1, x, x], outputs=[DType.INT16])
+
+
+STABLEHLO = ("ADD", "MULTIPLY", "MAXIMUM", "MINIMUM", "AND", "SHIFT_LEFT")
+
+
+@each
+@pytest.mark.parametrize("op", STABLEHLO)
+def test_stablehlo_operators_of_two_tensors_of_one_shape(op: str, target: Target) -> None:
+    types: tuple[Any, ...] = (np.float32, np.int32, np.int64, np.bool_)
+    if op == "AND":
+        types = (np.int32, np.int64, np.bool_, np.int8, np.uint8, np.uint32)
+    if op == "SHIFT_LEFT":
+        types = (np.int32,)
+    for dtype in types:
+        for shape in ((), (33,), (2, 3, 4, 17), (0, 3)):
+            x = few(dtype, *shape)
+            y = few(dtype, *shape, 2)[..., 1] * np.array(1 if dtype is np.bool_ else 17, dtype)
+            same(target, f"STABLEHLO_{op}", [x, y], [DType.of(x)])
+            same(target, f"STABLEHLO_{op}", [x, const(y)], [DType.of(x)])
+    assert not is_lowered(f"STABLEHLO_{op}", [np.ones(3, np.int16)] * 2)
+
+
+@each
+@pytest.mark.parametrize("op", ["ADD", "MULTIPLY", "MAXIMUM", "MINIMUM"])
+def test_stablehlo_operators_of_what_is_not_a_number(op: str, target: Target) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1, 3e38], np.float32)
+    pairs = [a.ravel() for a in np.meshgrid(x, x)]
+    same(target, f"STABLEHLO_{op}", pairs, [DType.FLOAT32])

@@ -160,3 +160,30 @@ def test_powers_are_right_to_one_ulp_denormal_ones_too(target: Target) -> None:
             ulp = np.spacing(rounded[finite])
         assert (np.abs(found[finite] - expected[finite]) <= ulp).all()
         np.testing.assert_array_equal(found[~finite], rounded[~finite])
+
+
+ATAN2 = Kernel(
+    "test_atan2",
+    lambda k, y, x, z, first, last: [
+        k.store(z, i, vector_math.atan2(k, k.load(y, i, mask), k.load(x, i, mask)), mask)
+        for i, mask in k.vectors(first, last)
+    ],
+    arguments("y: *float", "x: *float", "z: *float"),
+)
+
+
+@on_targets
+def test_angles_are_right_to_one_ulp_denormal_ones_too(target: Target) -> None:
+    x = samples()[::3]
+    x = x[np.isfinite(x)]
+    rng = np.random.default_rng(4)
+    for y in (
+        rng.permutation(x),
+        (x * rng.uniform(-1, 1, x.size)).astype(np.float32),
+        (x * np.float32(vector_math.TAN_EIGHTH)),
+    ):
+        found = np.empty_like(x)
+        run_kernel(ATAN2, target, y, x, found, units=x.size)
+        expected = np.arctan2(y.astype(np.longdouble), x.astype(np.longdouble))
+        ulp = np.spacing(np.abs(expected).astype(np.float32))
+        assert (np.abs(found - expected) <= ulp).all()

@@ -99,10 +99,17 @@ def turning(graph: Graph) -> list[np.ndarray]:
     return [np.ones((2, 4), np.float32), np.array([-2, 5], np.int32)]
 
 
+def dividing(graph: Graph) -> list[np.ndarray]:
+    x, y = graph.input("x", (5,), DType.INT32), graph.input("y", (5,), DType.INT32)
+    divisor = graph.add("SUB", [graph.constant(np.ones(1, np.int32)), y])
+    graph.output(graph.add("FLOOR_DIV", [x, divisor]))
+    return [np.arange(5, dtype=np.int32), np.array([0, 3, 1, -4, 0], np.int32)]
+
+
 @machine_code
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
-    "make", [gathering, gathering_elements, gathering_vectors, scattering, turning]
+    "make", [gathering, gathering_elements, gathering_vectors, scattering, turning, dividing]
 )
 def test_wrong_indices_fail_as_in_numpy(
     make: Callable[[Graph], list[np.ndarray]], threads: int

@@ -6,6 +6,7 @@ blocks (`martlet.kernels.rows`), units are elements:
 
     tanh_f32(a, y, numbers…, rows)
     add_f32_vv, add_f32_vs, add_f32_sv(a, b, y, numbers…, rows)
+    refuse_zeros_f32(a, status, rows)
 
 The letters of a form say how the row of each operand is read: as vectors, or as one number (`s`)
 for the whole row. The result may lie where an operand lies that is read as vectors, at the same
@@ -23,8 +24,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import F32, F64, I8, I32, Builder, Value, arguments
-from martlet.kernels.math import cos, erf, exp, exp_minus_one, log, logistic, power, sin, tanh
+from martlet.kernels.language import F32, F64, I1, I8, I32, I64, Builder, Pointer, Value, arguments
+from martlet.kernels.math import (
+    atan2,
+    cos,
+    erf,
+    exp,
+    exp_minus_one,
+    log,
+    logistic,
+    power,
+    sin,
+    tanh,
+)
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
@@ -130,17 +142,47 @@ INTEGER_BINARY: dict[str, Expression] = {
 }
 
 
-def _quotient(k: Builder, a: Value, b: Value) -> Value:
-    """Of int32 values in float64, where it is never rounded to the next whole number."""
-    return a.to(F64) / b.to(F64)
+def _divided(rounded: Callable[[Builder, Value], Value]) -> Expression:
+    """Of int32 values in float64, where no quotient is rounded to the next whole number.
+
+    By -1 they are negated, and wrap, for one of the quotients is no int32.
+    """
+
+    def quotient(k: Builder, a: Value, b: Value) -> Value:
+        opposite = b.equals(-1)
+        divisor = k.select(opposite, 1, b)
+        found = rounded(k, a.to(F64) / divisor.to(F64))
+        return k.select(opposite, -a, found.to(I32))
+
+    return quotient
 
 
+def _remainder(k: Builder, a: Value, b: Value) -> Value:
+    """Of int32, with the sign of the divisor."""
+    return a - _floor_quotient(k, a, b) * b
+
+
+def _wide_remainder(k: Builder, a: Value, b: Value) -> Value:
+    """Of int64, with the sign of the divisor."""
+    # By -1 nothing is left over; the machine would trap where the quotient is no int64.
+    rest = a % k.select(b.equals(0) | b.equals(-1), 1, b)
+    return k.select(rest.differs(0) & ((rest ^ b) < 0), rest + b, rest)
+
+
+_floor_quotient = _divided(lambda k, x: k.floor(x))
 DIVISION: dict[str, Expression] = {
-    "div": lambda k, a, b: k.truncate(_quotient(k, a, b)).to(I32),
-    "floor_div": lambda k, a, b: k.floor(_quotient(k, a, b)).to(I32),
-    "floor_mod": lambda k, a, b: a - k.floor(_quotient(k, a, b)).to(I32) * b,
+    "div": _divided(lambda k, x: k.truncate(x)),
+    "floor_div": _floor_quotient,
+    "floor_mod": _remainder,
 }
-"""Of int32, by neither 0 nor -1."""
+"""Of int32. By 0 they give some number, and do not trap."""
+ALIKE: dict[tuple[str, str], Expression] = {
+    ("atan2", "float"): atan2,
+    ("bitwise_and", "i32"): lambda k, a, b: a & b,
+    ("bitwise_and", "i64"): lambda k, a, b: a & b,
+    ("shift_left", "i32"): lambda k, a, b: k.select(b.below_unsigned(32), a << (b & 31), 0),
+}
+"""Of operands of one shape."""
 BITWISE: dict[str, Expression] = {
     "bitwise_xor": lambda k, a, b: a ^ b,
     "right_shift": lambda k, a, b: a >> k.minimum(k.maximum(b, 0), 31),
@@ -173,6 +215,17 @@ def scale_shift(k: Builder, x: Value, a: Value, b: Value, low: Value, high: Valu
 def choose(k: Builder, condition: Value, a: Value, b: Value) -> Value:
     """a where the condition, a byte, is not 0."""
     return k.select(condition.differs(0), a, b)
+
+
+def refuse_zeros(k: Builder, a: Pointer, status: Pointer, *values: Value) -> None:
+    """Say in the status, two words [found, value], if one of these divisors is 0."""
+    fine = k.variable(k.constant(1, I1))
+    for (a_at,), start, stop in rows(k, values[:-2], *values[-2:]):
+        for i, lanes in pieces(k, start, stop):
+            fine.value = fine.value & k.all_lanes(k.load(a, a_at + i, lanes=lanes).differs(0))
+    with k.when(fine.value ^ 1):
+        k.store(status, 1, k.constant(0, I64))
+        k.store(status, 0, k.constant(1, I64))
 
 
 CHOICES = tuple("".join(form) for form in itertools.product("vs", repeat=3))[:-1]
@@ -226,6 +279,13 @@ def kernels(target: Target) -> list[Kernel]:
             found += [rowwise(f"{full}_{o}", f, [element] * 2, o, "i8") for o in FORMS]
     for name, f in (DIVISION | BITWISE).items():
         found += [rowwise(f"{name}_i32_{o}", f, ["i32"] * 2, o, "i32") for o in FORMS]
+    for o in FORMS:
+        found.append(rowwise(f"floor_mod_i64_{o}", _wide_remainder, ["i64"] * 2, o, "i64"))
+    for (name, element), f in ALIKE.items():
+        found.append(rowwise(f"{name}_{SHORT[element]}_vv", f, [element] * 2, "vv", element))
+    for element in ("float", "i32", "i64"):
+        block = arguments(f"a: *{element}", "status: *i64", *row_fields("a"))
+        found.append(Kernel(f"refuse_zeros_{SHORT[element]}", refuse_zeros, block))
     for name, f in LOGICAL.items():
         found += [rowwise(f"{name}_{o}", f, ["i8"] * 2, o, "i8") for o in FORMS]
     found.append(rowwise("logical_not", lambda k, a: a ^ 1, ["i8"], "v", "i8"))

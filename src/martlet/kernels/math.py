@@ -15,6 +15,7 @@ Error bounds, against the exact value, measured over all exponents:
     sin, cos   2 ulp for |x| < 10^15; beyond, something from -1 to 1
     exp_minus_one   2 ulp for x < 88
     power      1 ulp, in all cases that C's pow defines; denormal results, too
+    atan2      1 ulp, in all cases that C's atan2 defines; denormal results, too
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ LOG2_QUOTIENT = tuple(2 * LOG2_E / (2 * n + 1) for n in range(8))
 EXP2 = tuple(math.log(2) ** n / math.factorial(n) for n in range(10))
 POWER_LARGEST = 300.0  # binary exponents beyond are 0 or infinite in float32
 ERF_ONE = 3.92  # from here on erf is 1 in float32
+# atan(r) / r as powers of r^2 for |r| <= tan(pi / 8), within 2.1e-11
+TAN_EIGHTH = math.tan(math.pi / 8)
+ATAN = (
+    0.999999999979, -0.33333332135, 0.199998863788, -0.142816511555, 0.110411875236,
+    -0.0845979865229, 0.0471433452399,
+)  # fmt: skip
 
 
 def polynomial(k: Builder, x: Value, coefficients: Sequence[float]) -> Value:
@@ -186,6 +193,32 @@ def _sine(k: Builder, x: Value, quarters: int) -> Value:
     odd = quarter.equals(1) | quarter.equals(3)
     y = k.select(odd, polynomial(k, square, COS), r * polynomial(k, square, SIN))
     return k.select(quarter >= 2, -y, y)
+
+
+def atan2(k: Builder, y: Value, x: Value) -> Value:
+    """The angle of the point (x, y), from -pi to pi, in float64.
+
+    1. The angle t between the point and the nearer axis, at most pi / 4: of the quotient of the
+       smaller by the larger coordinate, or, above pi / 8, pi / 4 less an angle whose tangent is
+       (larger - smaller) / (larger + smaller).
+    2. From t the angle from the x axis, and on the left the one from its other end.
+    3. The sign of y.
+    """
+    width, height = k.absolute(x).to(F64), k.absolute(y).to(F64)
+    small, large = k.minimum(width, height), k.maximum(width, height)
+    steep = small > large * TAN_EIGHTH
+    over = k.select(steep, small - large, small)
+    under = k.select(steep, small + large, large)
+    # Where both are 0 or both infinite, there is no quotient.
+    infinite = small.equals(math.inf)
+    none = infinite | large.equals(0.0)
+    r = k.select(none, 0.0, over / under)
+    turned = k.select(steep | infinite, k.as_value(math.pi / 4, r.type), 0.0)
+    t = k.fma(r, polynomial(k, r * r, ATAN), turned)
+    t = k.select(height > width, math.pi / 2 - t, t)
+    t = k.select(x.bits_as(I32) < 0, math.pi - t, t)
+    angle = copy_sign(k, t.to(F32), y)
+    return k.select(x.differs(x) | y.differs(y), x + y, angle)
 
 
 def copy_sign(k: Builder, magnitude: Value, sign: Value) -> Value:

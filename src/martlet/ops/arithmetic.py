@@ -307,7 +307,7 @@ def _evaluate(call: Call, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if call.dtype(1) in operator.nonzero:
         zero = call.zero_point(1) if quantized else 0
         if (y == zero).any():
-            call.fail_run("division by zero", found=f"a divisor of {zero} in input 1")
+            call.fail_run("division by zero", f"no divisor of {zero} in input 1", str(zero))
     if operator.quantized is not None and quantized:
         return each_pair(call, operator.quantized(call), x, y, call.output().dtype)
     result = np.asarray(operator.plain(call, x, y))

@@ -11,11 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.elementwise import DIVISION, INTEGER_BINARY, INTEGER_UNARY
+from martlet.kernels.elementwise import INTEGER_BINARY, INTEGER_UNARY
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.dense import LARGEST, clamp_of
-from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
-from martlet.plan.lowering.strides import Ints
+from martlet.plan.lowering.rowwise import (
+    LEAST_ELEMENTS,
+    Operand,
+    operand,
+    result,
+    rowwise,
+    walk,
+)
+from martlet.plan.lowering.strides import (
+    Ints,
+    broadcast_strides,
+    collapse,
+    count_parts,
+    grain,
+    row_arguments,
+)
 
 CLAMPS = {
     "RELU": (0.0, math.inf),
@@ -59,14 +73,9 @@ def gelu(lowering: Lowering) -> bool:
     return _unary(lowering, "gelu_tanh" if lowering.call.option("approximate") else "gelu")
 
 
-@lowers(
-    "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD",
-    pitched=True, overwrites=(0, 1),
-)  # fmt: skip
+@lowers("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", pitched=True, overwrites=(0, 1))
 def unactivated(lowering: Lowering) -> bool:
     op = lowering.call.op
-    if op == "FLOOR_MOD" and _division(lowering):
-        return True
     return _pair(lowering, [DType.FLOAT32], op.lower()) or _integers(lowering)
 
 
@@ -86,10 +95,21 @@ def power(lowering: Lowering) -> bool:
 
 @lowers("FLOOR_DIV", pitched=True, overwrites=(0, 1))
 def floor_divide(lowering: Lowering) -> bool:
-    """By a constant: a divisor of zero is an error."""
-    divisor = lowering.call.value(1)
-    known = divisor is not None and bool(divisor.all())
-    return known and (_pair(lowering, [DType.FLOAT32], "floor_div") or _division(lowering))
+    types = [DType.FLOAT32, DType.INT32]
+    return _refuse_zeros(lowering) and _pair(lowering, types, "floor_div")
+
+
+@lowers("FLOOR_MOD", pitched=True, overwrites=(0, 1))
+def floor_modulo(lowering: Lowering) -> bool:
+    """Zero divides floats; what is left over is not a number."""
+    if lowering.call.dtype(0) is DType.FLOAT32:
+        return _pair(lowering, [DType.FLOAT32], "floor_mod")
+    return _refuse_zeros(lowering) and _pair(lowering, [DType.INT32, DType.INT64], "floor_mod")
+
+
+@lowers("ATAN2", pitched=True, overwrites=(0, 1))
+def angle(lowering: Lowering) -> bool:
+    return _pair(lowering, [DType.FLOAT32], "atan2")
 
 
 @lowers("ADD", "SUB", "DIV", pitched=True, absorbs=("ACTIVATION",), overwrites=(0, 1))
@@ -99,16 +119,32 @@ def activated(lowering: Lowering) -> bool:
         return False
     if lowering.call.dtype(0) is DType.FLOAT32:
         return _pair(lowering, [DType.FLOAT32], lowering.call.op.lower(), *interval)
-    return lowering.activation() == "NONE" and (_integers(lowering) or _division(lowering))
-
-
-def _division(lowering: Lowering) -> bool:
-    """int32 by constants of which none is 0, an error, or -1, by which not all can be divided."""
-    call = lowering.call
-    divisor, name = call.value(1), call.op.lower()
-    if name not in DIVISION or divisor is None or np.isin(divisor, (0, -1)).any():
+    if lowering.activation() != "NONE":
         return False
-    return _pair(lowering, [DType.INT32], name)
+    if lowering.call.op == "DIV":
+        return _refuse_zeros(lowering) and _pair(lowering, [DType.INT32], "div")
+    return _integers(lowering)
+
+
+def _refuse_zeros(lowering: Lowering) -> bool:
+    """Have divisors looked at, of which none may be 0; whether there may be such a step."""
+    divisor, dtype = lowering.call.value(1), lowering.call.dtype(1)
+    if divisor is not None or dtype not in SUFFIXES:
+        return divisor is not None and bool(divisor.all())
+    shape = lowering.call.shape(1)
+    sizes, (strides,) = collapse(shape, broadcast_strides(shape, shape, lowering.pitch(1)))
+    if not strides or strides[-1] != 1:
+        sizes, strides = (*sizes, 1), (*strides, 1)
+    if count_parts(sizes) > 1:
+        return False
+    units = lowering.size(1)
+    lowering.step(
+        f"refuse_zeros_{SUFFIXES[dtype]}", lowering.input(1),
+        lowering.status("division by zero", "no divisor of 0 in input 1"),
+        *row_arguments(sizes, strides),
+        units=units, grain=grain(lowering, units, LEAST_ELEMENTS, 1),
+    )  # fmt: skip
+    return True
 
 
 def _integers(lowering: Lowering) -> bool:
