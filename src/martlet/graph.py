@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from martlet.constants import encode
 from martlet.dtypes import DType
+from martlet.records import dataclass, field
 
 ABSENT = -1  # index of an optional input that is not given
 MAX_RANK = 32  # NumPy's own limit is 64; TensorFlow Lite's kernels stop at 8

@@ -32,8 +32,7 @@ residual) lie behind those of the arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
@@ -49,6 +48,7 @@ from martlet.kernels.language import (
 from martlet.kernels.places import Places
 from martlet.kernels.targets import Target
 from martlet.kernels.unrolled import unrolled
+from martlet.records import NamedTuple, dataclass, replace
 
 
 class Tile(NamedTuple):

@@ -15,10 +15,10 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 from martlet.errors import MartletError
 from martlet.kernels.targets import Target
+from martlet.records import NamedTuple
 
 
 class ImageError(MartletError):

@@ -8,10 +8,10 @@ kernel says. Ranges of one step never overlap, so threads share a step by taking
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from martlet.kernels.language import I64, Argument, Builder, Pointer, Value
 from martlet.kernels.targets import Target
+from martlet.records import NamedTuple
 
 
 class Kernel(NamedTuple):

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from martlet.errors import MartletError
 from martlet.kernels.relocations import Reference, resolve
+from martlet.records import NamedTuple, dataclass, field
 
 _WRITE, _ALLOC, _EXECUTE = 0x1, 0x2, 0x4  # flags of ELF sections
 _UNWINDING = (".eh_frame", ".ARM.exidx")  # kernels raise nothing, so nobody unwinds them

@@ -22,12 +22,12 @@ unless it is the start. A sum is divided by `divisor`; quotients of integers are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F64, I64, Builder, Pointer, Type, Value, arguments
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
+from martlet.records import dataclass
 
 TOGETHER = 8  # vectors, or rows of them, are combined before they join the total
 LINE = 128  # bytes

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from martlet.errors import MartletError
+from martlet.records import NamedTuple
 
 PAGE = 4096
 

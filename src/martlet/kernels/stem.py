@@ -15,7 +15,6 @@ A unit is a block of output rows; rows count on over the images of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from martlet.kernels.gemm import Tile
 from martlet.kernels.kernel import Kernel
@@ -23,6 +22,7 @@ from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, arg
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import IMAGE, Image, clamp, taps_inside
 from martlet.kernels.winograd import tile_of
+from martlet.records import NamedTuple
 
 CHANNELS = 3
 

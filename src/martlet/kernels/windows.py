@@ -9,9 +9,9 @@ channels than one vector has go under a mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
+from martlet.records import NamedTuple
 
 IMAGE = (
     "height: i64", "width: i64", "channels: i64", "out_height: i64", "out_width: i64",

@@ -25,8 +25,7 @@ Which calls do which units changes no result: every sum is made in the same orde
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from martlet.kernels.gemm import TILES, Tile, _tiles
 from martlet.kernels.kernel import Kernel
@@ -42,6 +41,7 @@ from martlet.kernels.language import (
 )
 from martlet.kernels.targets import Target
 from martlet.kernels.winograd_transforms import Transform
+from martlet.records import NamedTuple, dataclass
 
 
 class Form(NamedTuple):

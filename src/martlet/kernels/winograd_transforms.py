@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from martlet.kernels.language import Builder, Value
+from martlet.records import NamedTuple
 
 if TYPE_CHECKING:
     from fractions import Fraction

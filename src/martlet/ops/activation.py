@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from martlet.ops.lookup_table import by_value, look_up
 from martlet.ops.operator import Call, Spec, broadcast, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
 from martlet.ops.single_precision import Function, erfc, erfc_single, single, tanh_single
+from martlet.records import NamedTuple
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16, DType.FLOAT64)
 EIGHT_BITS = (DType.INT8, DType.UINT8)

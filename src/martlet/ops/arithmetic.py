@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,6 +50,7 @@ from martlet.ops.pairwise import (
     output_zero_point,
     real_multiplier,
 )
+from martlet.records import dataclass
 
 F32, F16, F64 = DType.FLOAT32, DType.FLOAT16, DType.FLOAT64
 I8, I16, I32, I64 = DType.INT8, DType.INT16, DType.INT32, DType.INT64

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from martlet.ops.dynamic_quantization import quantize_rows
 from martlet.ops.fixed_point import multiply_twice, multiply_wide, quantize_multipliers, wrap_int32
 from martlet.ops.integer_matmul import FLOAT32_EXACT, FLOAT64_EXACT
 from martlet.ops.operator import Call
+from martlet.records import NamedTuple
 
 WEIGHTS = {
     DType.FLOAT32: (DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT4),

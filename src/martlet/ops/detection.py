@@ -12,14 +12,13 @@ scores, `max_detections` × `max_classes_per_detection` of each, then how many t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.custom_options import boolean, integer, number, options
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.suppression import intersection_over_union
+from martlet.records import NamedTuple
 
 
 class _Settings(NamedTuple):

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
+from martlet.records import dataclass
 
 Complex = tuple[np.ndarray, np.ndarray]
 

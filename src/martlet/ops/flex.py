@@ -9,7 +9,6 @@ builtin as an option is moved. All rules and checks are the twin's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.ops.node_def import Attributes, TFType, attributes
 from martlet.ops.operator import Call, Operator, Spec, lookup, register
+from martlet.records import replace
 
 Rule = Callable[[Call, Attributes], Any]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from martlet.dtypes import PACKED, DType
 from martlet.ops.operator import Call, Spec, broadcast, register
 from martlet.ops.pairwise import check_pair
+from martlet.records import dataclass
 
 BOOL = (DType.BOOL,)
 BITS = (DType.INT8, DType.INT16, DType.INT32)

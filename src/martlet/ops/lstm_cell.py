@@ -17,11 +17,11 @@ and the arithmetic (`Form`) and raises for all that does not fit.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import check_input, check_matrix, check_state
+from martlet.records import dataclass
 
 GATES = ("input", "forget", "cell", "output")
 INPUT, FORGET, CELL, OUTPUT = range(4)

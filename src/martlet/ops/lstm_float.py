@@ -16,7 +16,6 @@ and reads R h with the scale of x; so do they here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from martlet.dtypes import DType
 from martlet.ops.lstm_cell import CELL, FORGET, INPUT, OUTPUT, Cell, Form
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import Activation, Matrix, activation, logistic, matrix, steps
+from martlet.records import dataclass
 
 Values = Sequence["np.ndarray | None"]
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +31,7 @@ from martlet.ops.gate_tables import logistic_table, look_up, tanh_table
 from martlet.ops.lstm_cell import CELL, FORGET, GATES, INPUT, OUTPUT, Cell, Form
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import steps
+from martlet.records import NamedTuple, dataclass
 
 Values = Sequence["np.ndarray | None"]
 Sequences = tuple[np.ndarray, np.ndarray, np.ndarray]

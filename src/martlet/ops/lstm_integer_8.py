@@ -8,7 +8,6 @@ other weights are given; peepholes play no part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -31,6 +30,7 @@ from martlet.ops.lstm_integer import (
 )
 from martlet.ops.operator import Call
 from martlet.ops.recurrent import steps
+from martlet.records import dataclass
 
 
 @dataclass

@@ -31,8 +31,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
 from martlet.graph import ABSENT, MAX_RANK, Graph, Model, Node, Quantization, Tensor
 from martlet.ops.index import BUILTIN, CUSTOM
+from martlet.records import NamedTuple, dataclass, field
 from martlet.schema.tflite import SCHEMA
 
 Shape = tuple[int, ...]

@@ -20,7 +20,6 @@ float32. What comes after the poses that were found is 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -28,6 +27,7 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.ops import custom_options
 from martlet.ops.operator import Call, Spec, register
+from martlet.records import dataclass
 
 KEYPOINTS = 17
 EDGES = 16

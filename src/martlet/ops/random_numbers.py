@@ -10,12 +10,12 @@ of a model goes on where its last run ended.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call, Shape, Spec, register
+from martlet.records import dataclass
 
 _MASK32 = np.uint64(0xFFFFFFFF)
 _MASK128 = (1 << 128) - 1

@@ -12,12 +12,13 @@ its end (`check_state`, `store`). Sequences are handled as [time, batch, feature
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call, Shape
+from martlet.records import NamedTuple
 
 Activation = Callable[[np.ndarray], np.ndarray]
 LARGEST = np.finfo(np.float32).max  # in place of an infinite inverse, which makes NaN of 0

@@ -13,12 +13,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call, Shape, Spec, register
+from martlet.records import NamedTuple
 
 MAX_RANK = 6
 TYPES = (

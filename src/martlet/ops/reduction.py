@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from martlet.ops.fixed_point import (
 )
 from martlet.ops.operator import Call, Shape, Spec, register
 from martlet.ops.pairwise import input_zero_point, is_quantized, output_zero_point, real_multiplier
+from martlet.records import dataclass
 
 EIGHT_AND_SIXTEEN = (DType.UINT8, DType.INT8, DType.INT16)
 NUMBERS = (DType.FLOAT32, DType.INT32, DType.INT64, *EIGHT_AND_SIXTEEN)

@@ -12,12 +12,11 @@ alike. Coordinates are float32. Bilinear values round as follows:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call, Spec, register
+from martlet.records import NamedTuple
 
 _BITS = 10
 

@@ -13,8 +13,6 @@ three ways, and so does this file (`_sequences`, `_evaluate_two`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from martlet.dtypes import DType
@@ -29,6 +27,7 @@ from martlet.ops.recurrent import (
     store,
     time_first,
 )
+from martlet.records import dataclass
 
 FIRST = 1  # of a cell's four inputs: W, R, b, state
 BACKWARD = 5

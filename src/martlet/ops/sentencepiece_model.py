@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from martlet.errors import ModelError, UnsupportedError
+from martlet.records import dataclass, field
 from martlet.schema.layout import Decoder, Schema
 from martlet.schema.protobuf import fields, signed, single
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from martlet.ops.operator import Call
+from martlet.records import NamedTuple
 
 BLOCK_BYTES = 8 << 20
 

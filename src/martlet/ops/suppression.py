@@ -14,12 +14,12 @@ overlaps, and waits again with what is left.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.ops.operator import Call, Spec, register
+from martlet.records import NamedTuple
 
 
 def intersection_over_union(box: np.ndarray, others: np.ndarray) -> np.ndarray:

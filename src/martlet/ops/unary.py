@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +35,7 @@ from martlet.ops.lookup_table import by_value, look_up
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.rescaling import check_quantized, scale_ratio
 from martlet.ops.single_precision import Function, single
+from martlet.records import NamedTuple
 
 FLOATS = (DType.FLOAT32, DType.FLOAT16, DType.FLOAT64)
 QUANTIZED = (DType.INT8, DType.INT16)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from martlet.ops.activation_range import apply
 from martlet.ops.operator import Call, Spec, register
 from martlet.ops.pooling import flexbuffer_windows, pooled_shape, reaching_taps
 from martlet.ops.sliding_window import Axis, window_axis
+from martlet.records import dataclass
 
 F32, I32 = DType.FLOAT32, DType.INT32
 PADDINGS = {1: "SAME", 2: "VALID"}

@@ -7,10 +7,9 @@ published files rely on it (an ADD of int8 tensors whose result is declared FLOA
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from martlet.dtypes import DType
 from martlet.graph import ABSENT, Graph, Model, Node, Tensor
+from martlet.records import replace
 
 _LIKE_INPUT = dict.fromkeys(
     ("ADD", "ADD_N", "BITWISE_XOR", "CEIL", "DENSIFY", "DIV", "DYNAMIC_UPDATE_SLICE", "EXP",

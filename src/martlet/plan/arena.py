@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from martlet.records import NamedTuple
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 GUARD = 64  # bytes behind the last value, so that whole vectors may be read there

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from martlet.kernels.gemm import TILES, Tile
 from martlet.plan.arena import ALIGNMENT
+from martlet.records import NamedTuple
 
 CACHE_PART = 128 << 10
 FEWEST_TILES = 8  # in a block, for each of which a panel comes from beyond the cache

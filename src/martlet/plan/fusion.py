@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from martlet.dtypes import DType
 from martlet.graph import ABSENT
 from martlet.ops.padding import pad_edges
 from martlet.plan.lowering import NO_FUSION, Fused, absorbs
 from martlet.plan.planner import Plan, Step
+from martlet.records import NamedTuple
 
 ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
 """Operators that are activations of others under the same name."""

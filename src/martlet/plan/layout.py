@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from martlet.graph import ABSENT
 from martlet.ops.joining import rescaled
@@ -25,6 +23,7 @@ from martlet.ops.slicing import split_sizes
 from martlet.plan.fusion import Work
 from martlet.plan.lowering import VIEWS, overwrites, takes_pitch
 from martlet.plan.planner import Plan, Step
+from martlet.records import NamedTuple, dataclass, field
 
 
 class Part(NamedTuple):

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from martlet.errors import MartletError, ModelError, UnsupportedError
 from martlet.graph import ABSENT, Graph, Model, Node, fits
 from martlet.ops.foreign import REASONS
 from martlet.ops.operator import Call, Operator, Session, Spec, constant_value, lookup
+from martlet.records import dataclass, field
 
 # Folded results larger than this are computed in every run instead, so that a plan does not
 # become a second copy of the weights; weights that must be expanded are exempt.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from martlet.plan.fusion import Work
 from martlet.plan.layout import Layout
 from martlet.plan.lowering import Lowering
 from martlet.plan.planner import Plan
+from martlet.records import dataclass, field
 
 ZONE = 4 * ALIGNMENT  # bytes on each side of a place, in debug mode
 UNTOUCHED = 0xA5

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 
@@ -27,6 +26,7 @@ from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import STATUS_BYTES, Lowering, NativeStep, Ref, lowering_of
 from martlet.plan.planner import Plan, Step
+from martlet.records import dataclass
 from martlet.runtime.memory import Pairs, is_kept, lay_out, spec_of
 from martlet.runtime.status import Status
 from martlet.runtime.threads import Pool, aligned, spread

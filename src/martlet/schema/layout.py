@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from martlet.errors import ModelError
+from martlet.records import NamedTuple
 
 MAX_DEPTH = 32
 _SCALARS = {

@@ -34,8 +34,6 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +41,7 @@ from martlet.ops.index import BUILTIN, LOWERING
 from martlet.ops.operator import Call, load_family
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.packed import packed
+from martlet.records import NamedTuple, dataclass, field
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
 STATUS_BYTES = 16  # of the two words that a status is

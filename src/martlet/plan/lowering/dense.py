@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from martlet.dtypes import DType
@@ -17,6 +15,7 @@ from martlet.plan.lowering.packing import (
     tiles_for,
     weights_of,
 )
+from martlet.records import NamedTuple
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +37,7 @@ from martlet.plan.lowering.strides import (
     parts,
     row_arguments,
 )
+from martlet.records import NamedTuple
 
 LEAST_BYTES = 1 << 14
 """Moved by a thread at once."""

@@ -4,7 +4,6 @@ by a step of their own (`kernels/packing.py`) where they are computed."""
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from martlet.kernels.gemm import TILES, Tile
 from martlet.kernels.movement import BAND
 from martlet.plan.blocking import _cost, pack, padded
 from martlet.plan.lowering import Lowering, Ref
+from martlet.records import NamedTuple
 
 # Time to pack a vector, in multiply-adds of vectors, by the order in memory and for dot products.
 PACK = {

@@ -11,7 +11,6 @@ The cells of LSTMs are in `plan/lowering/lstm.py`; both use the products and row
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.elementwise import CLAMPS
 from martlet.plan.lowering.rowwise import LEAST_ELEMENTS
 from martlet.plan.lowering.strides import CACHE_LINE, grain, row_arguments
+from martlet.records import NamedTuple
 from martlet.schema.file import forget, place_of
 
 MOST_MOMENTS = 4096

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from martlet.plan.lowering.strides import (
     grain,
     row_arguments,
 )
+from martlet.records import dataclass
 
 LEAST_ELEMENTS = 4096
 """Read by a thread at once."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from martlet.plan.lowering.strides import (
     parts,
     row_arguments,
 )
+from martlet.records import NamedTuple
 
 LEAST_ELEMENTS = 4096
 """Computed by a thread at once."""

@@ -15,8 +15,6 @@ windows no wider than the stride.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from martlet.kernels.gemm import Tile
@@ -26,6 +24,7 @@ from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.convolution import fits, gathered, window_blocking
 from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
 from martlet.plan.lowering.packing import Packed, packed_bias
+from martlet.records import NamedTuple
 
 MOST_PHASES = 64
 

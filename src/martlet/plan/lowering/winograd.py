@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import aligned, padded
 from martlet.plan.lowering import Lowering
 from martlet.plan.lowering.dense import clamp_of
+from martlet.records import NamedTuple
 
 SUM = 3  # to begin and to store a sum
 TRANSFORM = 7  # for an element of V or M
