@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build import const
-from lowered_node import compute, is_lowered
+from lowered_node import compute
 from martlet.kernels.targets import Target
 from native import targets
 
@@ -36,25 +36,23 @@ def options(padding: str, strides: tuple[int, ...] = (1, 1, 1), **more: Any) -> 
     depth=st.integers(1, 5),
     channels=st.integers(1, 20),
     activation=st.sampled_from(["NONE", "RELU6"]),
-    bias=st.booleans(),
+    computed=st.booleans(),
+    bias=st.sampled_from(["", "known", "computed"]),
     split=st.sampled_from([None, 1]),
 )
 def test_any_volume_and_window(
     volume: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...], dilation: int,
-    depth: int, channels: int, activation: str, bias: bool, split: int | None, target: Target,
+    depth: int, channels: int, activation: str, computed: bool, bias: str, split: int | None,
+    target: Target,
 ) -> None:  # fmt: skip
-    inputs: list[Any] = [normal(2, *volume, depth), const(normal(*window, depth, channels))]
+    weights, shift = normal(*window, depth, channels), normal(channels)
+    inputs: list[Any] = [normal(2, *volume, depth), weights if computed else const(weights)]
     if bias:
-        inputs.append(const(normal(channels)))
+        inputs.append(const(shift) if bias == "known" else shift)
     opts = options(
         "SAME", strides, dilation_d_factor=dilation, dilation_h_factor=dilation,
         fused_activation_function=activation,
     )  # fmt: skip
-    if not is_lowered("CONV_3D", inputs, opts):
-        # A window of which no tap along the depth meets the volume.
-        assert dilation > 1
-        assert window[0] > 1
-        return
     (found,), (expected,) = compute(target, "CONV_3D", inputs, opts, split)
     np.testing.assert_allclose(found, expected, atol=1e-5 * max(1, np.abs(expected).max()))
 
@@ -66,7 +64,12 @@ def test_windows_that_stay_inside(target: Target) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_weights_that_are_not_known_are_left_to_numpy() -> None:
-    assert not is_lowered(
-        "CONV_3D", [normal(1, 3, 3, 3, 2), normal(1, 1, 1, 2, 3)], options("SAME")
-    )
+@on_targets
+@pytest.mark.parametrize("channels", [1, 3, 8, 24, 65])
+def test_weights_that_are_computed(channels: int, target: Target) -> None:
+    """Every width of panel, and a dot product where there are few channels."""
+    inputs = [normal(1, 3, 5, 7, 6), normal(2, 3, 3, 6, channels)]
+    (whole,), (expected,) = compute(target, "CONV_3D", inputs, options("SAME"))
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    (pieces,), _ = compute(target, "CONV_3D", inputs, options("SAME"), split=1)
+    np.testing.assert_array_equal(pieces, whole)

@@ -421,6 +421,7 @@ LOWERING = {
     "CONCATENATION": "movement",
     "CONV_2D": "convolution",
     "CONV_3D": "convolution_3d",
+    "CONV_3D_TRANSPOSE": "transposed_3d",
     "COS": "elementwise",
     "CUMSUM": "reductions",
     "DEPTHWISE_CONV_2D": "depthwise",

@@ -61,7 +61,7 @@ def transpose_conv(lowering: Lowering) -> bool:
         height * width * y_pitch, axes[0].stride * width * y_pitch, axes[1].stride * y_pitch
     )  # fmt: skip
     biases: dict[tuple[int, Tile], Packed] = {}
-    for down in _phases(axes[0]):
+    for down in phases(axes[0]):
         for across in _together(lowering, axes[1], y_pitch == channels):
             windows = [down.axis, across[0].axis]
             if not fits(windows, batches, pitch, strides[1] // width * axes[1].stride):
@@ -82,7 +82,7 @@ def transpose_conv(lowering: Lowering) -> bool:
     return True
 
 
-def _phases(axis: Axis) -> list[Phase]:
+def phases(axis: Axis) -> list[Phase]:
     """All phases of an axis of the output that have elements, by their first."""
     found = []
     for first in range(min(axis.stride, axis.size)):
@@ -96,11 +96,11 @@ def _phases(axis: Axis) -> list[Phase]:
 
 def _together(lowering: Lowering, axis: Axis, dense: bool) -> list[list[Phase]]:
     """The phases of the width, those that are one product together. dense: no gaps in the rows."""
-    phases, call = _phases(axis), lowering.call
+    found, call = phases(axis), lowering.call
     known = not call.has(3) or call.value(3) is not None
-    if dense and known and len({phase.axis for phase in phases}) == 1 and len(phases) > 1:
-        return [phases]
-    return [[phase] for phase in phases]
+    if dense and known and len({phase.axis for phase in found}) == 1 and len(found) > 1:
+        return [found]
+    return [[phase] for phase in found]
 
 
 def _packed(
