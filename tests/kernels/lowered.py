@@ -16,6 +16,7 @@ from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.plan.planner import Step
 from martlet.runtime.session import Session
 from native import Inside, guarded, host_targets, run_kernel
+from packed_weights import pack_all
 
 TARGET = host_targets()[0]
 
@@ -50,6 +51,7 @@ def run_lowered(
     """The node's output by its native steps; tensors and scratch lie between guard pages."""
     lowering, step, arrays = lower(op, inputs, options, threads, target)
     assert lowering is not None
+    pack_all(lowering.packing, target)
     call: Call = step.call
     tensors = {
         i: guarded(a) for i, a in zip(call.graph.inputs, arrays, strict=True)

@@ -17,6 +17,7 @@ from martlet.ops.operator import Spec
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
 from native import Inside, guarded, run_kernel
+from packed_weights import pack_all
 
 
 @cache
@@ -60,6 +61,7 @@ def compute(
     expected = run_model(model, arrays)
     lowering = lower(model, arrays, lanes=target.lanes)
     assert lowering is not None, f"{op} is not lowered"
+    pack_all(lowering.packing, target, split)
     graph = model.main
     tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
     for i, array in zip(graph.outputs, expected, strict=True):

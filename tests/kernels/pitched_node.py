@@ -16,6 +16,7 @@ from martlet.ops.operator import Spec
 from martlet.plan.lowering import Fused, Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
 from native import Inside, guarded, run_kernel
+from packed_weights import pack_all
 
 UNTOUCHED = 77.0
 IMAGE, OUTPUT = 1000, 1001  # tensors in place of the node's own
@@ -69,6 +70,7 @@ def compute_pitched(
     function = lowering_of(step.call)
     assert function is not None
     assert function(lowering), f"{op} is not lowered"
+    pack_all(lowering.packing, target, split)
     tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
     tensors[IMAGE] = _widened(image, pitches[IMAGE], np.nan)
     tensors[OUTPUT] = _widened(np.full_like(expected, np.nan), pitches[OUTPUT], UNTOUCHED)

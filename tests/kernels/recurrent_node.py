@@ -14,6 +14,7 @@ from martlet.ops.operator import Spec
 from martlet.plan.lowering import Ref
 from martlet.runtime.session import Session
 from native import Inside, guarded, run_kernel
+from packed_weights import pack_all
 
 
 def check(
@@ -38,6 +39,7 @@ def check(
         tensors[i] = guarded(first.astype(np.float32))
     lowering = lower(model, runs[0], lanes=target.lanes)
     assert lowering is not None, f"{graph.nodes[0].op} is not lowered"
+    pack_all(lowering.packing, target, split)
     for arrays in runs:
         expected = numpy.run(plan, arrays)
         tensors.update(zip(graph.inputs, map(guarded, arrays), strict=True))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from martlet.kernels.depthwise import SQUARES, kernels, packed
+from martlet.kernels.depthwise import SQUARES, kernels
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import Square
@@ -65,6 +65,30 @@ def expected(
             columns = slice(j * dw, j * dw + (out_w - 1) * sw + 1, sw)
             y += padded[:, rows, columns] * weights[i, j]
     return np.asarray(np.clip(y, low, high))
+
+
+def packed(weights: np.ndarray, lanes: int) -> np.ndarray:
+    """(height, width, channels) -> (vectors, height, width, lanes)."""
+    channels = weights.shape[-1]
+    starts = [min(i, channels - lanes) for i in range(0, channels, lanes)]
+    return np.stack([weights[..., i : i + lanes] for i in starts])
+
+
+@on_targets
+@pytest.mark.parametrize("source", ["f32", "f16"])
+def test_weights_of_all_sizes_are_packed(source: str, target: Target) -> None:
+    kernel = family(target)[f"pack_depthwise_{source}"]
+    for taps in (1, 9):
+        for channels in range(target.lanes, 3 * target.lanes + 1):
+            weights = np.random.default_rng(channels).normal(size=(taps, channels))
+            stored = weights.astype(np.float16 if source == "f16" else np.float32)
+            expected = packed(stored.astype(np.float32), target.lanes)
+            for split in (None, 1):
+                y = guarded(np.full_like(expected, np.nan))
+                run_kernel(
+                    kernel, target, guarded(stored), y, taps, channels, units=len(y), split=split
+                )
+                np.testing.assert_array_equal(y, expected)
 
 
 def compute(

@@ -7,10 +7,10 @@ import pytest
 
 from build import const
 from lowered import lower, meaning, run_lowered
-from martlet.kernels.strassen import kernels, packed, slot_floats
+from martlet.kernels.strassen import PRODUCTS, kernels, slot_floats
 from martlet.kernels.targets import Target
 from martlet.kernels.winograd import SLOT_FLAG, tile_of
-from martlet.plan.blocking import aligned, padded
+from martlet.plan.blocking import padded
 from martlet.plan.lowering.strassen import blocks, pays
 from native import guarded, run_kernel, targets
 from pitched_node import compute_pitched
@@ -19,6 +19,19 @@ on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 KERNELS = {t.name: kernels(t)[0] for t in targets()}
 INFINITE = (-float("inf"), float("inf"))
 PLAIN = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+
+
+def packed(weights: np.ndarray, width: int) -> np.ndarray:
+    """(columns, depth) -> (pairs of panels, 7, depth / 2, width), in the kernel's order."""
+    columns, depth = weights.shape
+    pairs = -(-columns // (2 * width))
+    padded_weights = np.zeros((2 * pairs * width, depth), np.float32)
+    padded_weights[:columns] = weights
+    quarters = padded_weights.reshape(pairs, 2, width, 2, depth // 2).transpose(1, 3, 0, 4, 2)
+    (b11, b21), (b12, b22) = quarters
+    t1 = b12 - b11
+    t2 = b22 - t1
+    return np.stack((b11, b21, t2, t1, b22 - b12, b22, b21 - t2), axis=1)
 
 
 def product(
@@ -43,13 +56,32 @@ def product(
     block, group = min(block, row_pairs), min(group, pairs)
     slot = slot_floats(target.lanes, block, half)
     run_kernel(
-        KERNELS[target.name], target, guarded(a), guarded(packed(weights, width, aligned)),
+        KERNELS[target.name], target, guarded(a), guarded(packed(weights, width)),
         padded(bias, columns, width), c, added, int(residual is not None), rows, half, columns,
         depth, ldc, ldr, block, group, *clamp, np.zeros(2 * SLOT_FLAG, np.int64), 2,
         guarded(np.full(2 * slot, np.nan, np.float32)), slot,
         units=images * -(-row_pairs // block) * -(-pairs // group), split=split,
     )  # fmt: skip
     return np.append(c, np.full(ldc - columns, -77, np.float32)).reshape(all_rows, ldc)
+
+
+@on_targets
+@pytest.mark.parametrize("source", ["f32", "f16"])
+def test_weights_of_all_sizes_are_packed(source: str, target: Target) -> None:
+    width = tile_of(target.lanes).width(target.lanes)
+    kernel = next(k for k in kernels(target) if k.name == f"pack_strassen_{source}")
+    for half in (1, 3, 4, 16, 19, 37):
+        for columns in {1, 5, width, width + 3, width + 4, 2 * width, 3 * width, 4 * width + 6}:
+            weights = np.random.default_rng(half).normal(size=(columns, 2 * half))
+            stored = weights.astype(np.float16 if source == "f16" else np.float32)
+            pairs = -(-columns // (2 * width))
+            for split in (None, 1):
+                y = guarded(np.full((pairs, PRODUCTS, half, width), np.nan, np.float32))
+                run_kernel(
+                    kernel, target, guarded(stored), y, columns, half, width, units=pairs,
+                    split=split,
+                )  # fmt: skip
+                np.testing.assert_array_equal(y, packed(stored.astype(np.float32), width))
 
 
 def operands(rows: int, columns: int, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import martlet
-from martlet.plan.packed import packed
+from martlet.plan.packed import Job, Packing, packed
 from martlet.runtime.image import host_image
 from martlet.schema.file import File, forget, place_of
 
@@ -61,6 +61,39 @@ def test_arrays_of_no_file_are_packed_for_each_plan() -> None:
     first = packed(values, "a", lambda: np.ones(3))
     assert packed(values, "a", lambda: np.ones(3)) is not first
     assert place_of(values) is None
+
+
+def test_what_kernels_pack_is_there_for_other_plans_when_it_is_published(path: Path) -> None:
+    begun: list[Job] = []
+    first, second = Packing(begun.append), Packing()
+
+    def packed_by(packing: Packing) -> np.ndarray:
+        return packing.packed(weights(path), "a", "pack", 1, 2, size=7, units=3)
+
+    array = packed_by(first)
+    assert packed_by(first) is array
+    assert packed_by(second) is not array
+    (job,) = begun
+    assert (job.kernel, job.target is array, job.numbers, job.units) == (
+        "pack_f32",
+        True,
+        (1, 2),
+        3,
+    )
+    assert array.shape == (7,)
+    first.publish()
+    assert packed_by(Packing()) is array
+    del array, job, begun[:]
+    gc.collect()
+    assert Packing().packed(weights(path), "a", "pack", size=7, units=3).size == 7
+    assert packed_by(third := Packing()).size == 7
+    assert third.jobs  # nobody held the array any more
+
+
+def test_float16_is_packed_by_kernels_of_its_own() -> None:
+    packing = Packing()
+    packing.packed(np.ones((2, 2), np.float16), "a", "pack", size=4, units=1)
+    assert packing.jobs[0].kernel == "pack_f16"
 
 
 def test_forgotten_pages_come_back(path: Path) -> None:

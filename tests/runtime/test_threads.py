@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from martlet.runtime.image import LoadedImage
-from martlet.runtime.threads import Pool, spread
+from martlet.runtime.threads import Pool
 from steps import Steps, build_image
 
 HERE = Path(__file__).parent
@@ -359,21 +359,3 @@ user.join()
 print(run())
 """
     assert outcome(script(path, FORK + text))[:2] == (0, f"{[5] * 10}\nTrue\n")
-
-
-def test_items_are_spread_over_threads() -> None:
-    seen = set()
-
-    def square(n: int) -> int:
-        time.sleep(0.001)
-        seen.add(threading.get_ident())
-        return n * n
-
-    assert spread(square, range(40), 3) == [n * n for n in range(40)]
-    assert len(seen) == 3
-    assert spread(square, [], 3) == []
-
-
-def test_an_error_of_one_thread_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError):
-        spread(lambda n: 1 // n, [3, 2, 1, 0, 5], 2)

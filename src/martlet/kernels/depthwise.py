@@ -6,7 +6,7 @@ lies outside the image is left out of the sums; nothing there is read. Units are
 
 - `depthwise_f32_3x3s1_7`: windows of 3x3 with stride 1, 7 output columns at a time; they must be
   as `each_square_tile` wants them, with a vector of channels. `depthwise_f32_3x3s1_2x4`: 4 columns
-  of two rows, so that what was loaded goes into more sums. Weights are packed (`packed`): as they
+  of two rows, so that what was loaded goes into more sums. Weights are packed (`pack`): as they
   lie in a file, those of one channel are as far apart as the pixels of the image, and compete with
   these for places in the cache. Blocks begin with a whole number of vectors.
 - `depthwise_f32`: any window, stride, dilation and padding; weights (height, width, channels).
@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import Builder, Pointer, Value, arguments
+from martlet.kernels.language import F32, Builder, Pointer, Value, arguments
+from martlet.kernels.packing import packers
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import (
     IMAGE,
@@ -132,21 +131,22 @@ def square_windows(square: Square) -> Callable[..., None]:
     return write
 
 
-def packed(weights: np.ndarray, lanes: int) -> np.ndarray:
-    """(height, width, channels) -> (vectors, height, width, lanes); the last vector is whole.
+def pack(
+    k: Builder, x: Pointer, y: Pointer, taps: Value, channels: Value, first: Value, last: Value
+) -> None:
+    """Weights (taps, channels), float32 or float16 -> (vectors, taps, lanes); a unit is a vector.
 
-    It begins earlier where channels do not fill it.
+    The last one begins earlier where channels do not fill it; there are enough for one.
     """
-    *taps, channels = weights.shape
-    vectors = channels // lanes
-    whole = weights[..., : vectors * lanes].reshape(*taps, vectors, lanes).transpose(2, 0, 1, 3)
-    if channels % lanes == 0:
-        return np.ascontiguousarray(whole)
-    return np.concatenate((whole, weights[None, ..., -lanes:]))
+    for unit in k.range(first, last):
+        channel, target = k.minimum(unit * k.lanes, channels - k.lanes), y + unit * taps * k.lanes
+        for tap in k.range(0, taps):
+            k.store(target, tap * k.lanes, k.load(x, tap * channels + channel).to(F32))
 
 
 def kernels(target: Target) -> list[Kernel]:
     """All depthwise kernels."""
     operands = arguments(*OPERANDS, *IMAGE)
     squares = [Kernel(f"depthwise_f32_{s.name}", square_windows(s), operands) for s in SQUARES]
-    return [Kernel("depthwise_f32", any_window, arguments(*OPERANDS, *IMAGE, *WINDOW)), *squares]
+    window = Kernel("depthwise_f32", any_window, arguments(*OPERANDS, *IMAGE, *WINDOW))
+    return [window, *squares, *packers("pack_depthwise", pack, "taps", "channels")]

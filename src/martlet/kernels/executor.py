@@ -70,6 +70,7 @@ SPINS_BEFORE_SLEEP = 4000  # about 100 microseconds on Zen 1, 180 where a pause 
 FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE = 128, 129
 SYSTEM_CALLS = {
     "futex": {"x86_64": 202, "aarch64": 98},
+    "madvise": {"x86_64": 28, "aarch64": 233},
     "getcpu": {"x86_64": 309, "aarch64": 168},
     "sched_getaffinity": {"x86_64": 204, "aarch64": 123},
     "sched_setaffinity": {"x86_64": 203, "aarch64": 122},

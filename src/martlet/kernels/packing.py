@@ -1,26 +1,41 @@
-"""The B of a float32 matrix product, packed into panels for `kernels/gemm.py` while a model runs.
+"""The B of a float32 matrix product, packed into panels for `kernels/gemm.py`: by the plan where it
+is constant (`plan/packed.py`), by a step while a model runs where it is computed.
 
-In: matrices of `columns` x `depth` elements, `matrix` elements from one to the next, that are
+In: matrices of `columns` x `depth` elements, float32 or float16, `matrix` elements from one to the
+next, that are
 
-- `pack_rows_f32`: stored by steps of the depth: rows of `columns`, `pitch` apart;
-- `pack_columns_f32`: stored by columns: rows of `depth`, `pitch` apart, which are turned.
+- `pack_rows`: stored by steps of the depth: rows of `columns`, `pitch` apart;
+- `pack_columns`: stored by columns: rows of `depth`, `pitch` apart, which are turned;
+- `pack_dots`: stored likewise, and left so, for the tiles of dot products.
 
-Out: [matrices][panels][depth][width], dense. What a last panel has beyond the columns is left as it
-was: its products are never stored. Units: panels, of all matrices.
+Out: [matrices][panels][depth][width], for dot products [matrices][panels][width][depth]; dense.
+What a last panel has beyond the columns is 0. Units: panels, of all matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import Builder, Pointer, Value, arguments
+from martlet.kernels.language import F32, Builder, Pointer, Value, arguments
 from martlet.kernels.movement import TILE, _turned
 from martlet.kernels.rows import pieces
 from martlet.kernels.targets import Target
 
-ARGUMENTS = arguments(
-    "x: *float", "y: *float", "columns: i64", "depth: i64", "pitch: i64", "matrix: i64",
-    "width: i64",
-)  # fmt: skip
+SOURCES = {"f32": "float", "f16": "half"}
+LINE = 16  # elements of a row that are turned together: a cache line
+
+
+def packers(name: str, write: Callable[..., None], *fields: str) -> list[Kernel]:
+    """A kernel that packs, for the types that weights are stored in. Fields are integers."""
+    return [
+        Kernel(
+            f"{name}_{source}",
+            write,
+            arguments(f"x: *{kind}", "y: *float", *(f"{field}: i64" for field in fields)),
+        )
+        for source, kind in SOURCES.items()
+    ]
 
 
 def pack_rows(
@@ -36,42 +51,82 @@ def pack_rows(
         with k.when(left >= width):
             for step in k.range(0, depth):
                 for i in k.range(0, width, k.lanes):
-                    k.store(target, step * width + i, k.load(source, step * pitch + i))
+                    k.store(target, step * width + i, k.load(source, step * pitch + i).to(F32))
         with k.when(left < width):
             for step in k.range(0, depth):
+                row = target + step * width
                 for i, lanes in pieces(k, left * 0, left):
-                    value = k.load(source, step * pitch + i, lanes=lanes)
-                    k.store(target, step * width + i, value)
+                    k.store(row, i, k.load(source, step * pitch + i, lanes=lanes).to(F32))
+                _clear(k, row, left, width)
 
 
 def pack_columns(
     k: Builder, x: Pointer, y: Pointer, columns: Value, depth: Value, pitch: Value, matrix: Value,
     width: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
-    """Every column of a panel is a row, turned with its neighbours in square tiles."""
+    """Every column of a panel is a row, turned with its neighbours in square tiles.
+
+    A cache line of each row after another: so both what is read and what is written stays in the
+    first cache until it is done with.
+    """
     panels = (columns + width - 1) // width
-    whole = depth // TILE * TILE
     for unit in k.range(first, last):
         column = unit % panels * width
         source = x + (unit // panels * matrix + column * pitch)
         target = y + unit * depth * width
         count = k.minimum(columns - column, width)
-        tiled = count // TILE * TILE
-        for i in k.range(0, tiled, TILE):
-            rows = [source + (i + n) * pitch for n in range(TILE)]
-            for step in k.range(0, whole, TILE):
-                tile = [k.load(row, step, lanes=TILE) for row in rows]
-                for n, line in enumerate(_turned(k, tile)):
-                    k.store(target, (step + n) * width + i, line)
+        tiled, whole = count // TILE * TILE, depth // TILE * TILE
+        for start in k.range(0, whole, LINE):
+            stop = k.minimum(start + LINE, whole)
+            for i in k.range(0, tiled, TILE):
+                for step in k.range(start, stop, TILE):
+                    tile = square(k, source + (i * pitch + step), pitch)
+                    for n, line in enumerate(tile):
+                        k.store(target, (step + n) * width + i, line)
         for i in k.range(0, count):
             done = k.select(i < tiled, whole, 0)
             for step in k.range(done, depth):
-                k.store(target, step * width + i, k.scalar(source, i * pitch + step))
+                k.store(target, step * width + i, k.scalar(source, i * pitch + step).to(F32))
+        with k.when(count < width):
+            for step in k.range(0, depth):
+                _clear(k, target + step * width, count, width)
+
+
+def pack_dots(
+    k: Builder, x: Pointer, y: Pointer, columns: Value, depth: Value, pitch: Value, matrix: Value,
+    width: Value, first: Value, last: Value,
+) -> None:  # fmt: skip
+    """Columns stay the rows that they are."""
+    panels = (columns + width - 1) // width
+    for unit in k.range(first, last):
+        column = unit % panels * width
+        source = x + (unit // panels * matrix + column * pitch)
+        target = y + unit * depth * width
+        count = k.minimum(columns - column, width)
+        for row in k.range(0, count):
+            for i, lanes in pieces(k, depth * 0, depth):
+                value = k.load(source, row * pitch + i, lanes=lanes).to(F32)
+                k.store(target, row * depth + i, value)
+        _clear(k, target, count * depth, width * depth)
+
+
+def square(k: Builder, source: Pointer, pitch: Value) -> list[Value]:
+    """The columns of TILE rows, `pitch` apart, of TILE elements, as float32."""
+    rows = [k.load(source, n * pitch, lanes=TILE).to(F32) for n in range(TILE)]
+    return _turned(k, rows)
+
+
+def _clear(k: Builder, y: Pointer, start: Value, stop: Value) -> None:
+    """Zeros from one element to another."""
+    for i, lanes in pieces(k, start, stop):
+        k.store(y, i, k.zeros(lanes=lanes))
 
 
 def kernels(target: Target) -> list[Kernel]:
-    """Both, for any width of panels. They are the same for every target."""
+    """All, for any width of panels. They are the same for every target."""
+    fields = ("columns", "depth", "pitch", "matrix", "width")
     return [
-        Kernel("pack_rows_f32", pack_rows, ARGUMENTS),
-        Kernel("pack_columns_f32", pack_columns, ARGUMENTS),
+        *packers("pack_rows", pack_rows, *fields),
+        *packers("pack_columns", pack_columns, *fields),
+        *packers("pack_dots", pack_dots, *fields),
     ]

@@ -1,7 +1,7 @@
 """float32 matrix products by Strassen's algorithm, in Winograd's form: 7 products instead of 8.
 
 In: the rows of A, `lda` apart, in images of `rows` each; sums of B's quarters, packed into
-[pairs of panels][7][depth / 2][panel width] by `plan/lowering/strassen.py`; a bias as long as the
+[pairs of panels][7][depth / 2][panel width] by `pack`; a bias as long as the
 panels are wide. Out: rows of C = clamp(A · B + bias + residual), as in `gemm.py`.
 
 A and B are cut in halves along the depth, B between the two panels of a pair, A between row i and
@@ -24,13 +24,14 @@ The last row of an image of odd height has the row before beside it, and that re
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
 
 from martlet.kernels.gemm import Tile, _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, Variable, arguments
+from martlet.kernels.movement import TILE
+from martlet.kernels.packing import packers, square
 from martlet.kernels.targets import Target
 from martlet.kernels.unrolled import unrolled
 from martlet.kernels.winograd import LINE, SLOT_FLAG, _take_slot, tile_of
@@ -49,8 +50,9 @@ P1, P2, P6, P5, P7, P3, P4 = range(PRODUCTS)  # in the order in which they are c
 
 
 def kernels(target: Target) -> list[Kernel]:
-    """The product, in the tile of a target."""
-    return [Kernel("strassen_f32", _strassen(tile_of(target.lanes)), STRASSEN)]
+    """The product, in the tile of a target, and what packs its weights."""
+    product = Kernel("strassen_f32", _strassen(tile_of(target.lanes)), STRASSEN)
+    return [product, *packers("pack_strassen", pack, "columns", "half", "width")]
 
 
 def slot_floats(lanes: int, block: int, half: int) -> int:
@@ -64,28 +66,53 @@ def _row(half: Value) -> Value:
     return (half + (LINE - 1)) // LINE * LINE + LINE
 
 
-def packed(weights: np.ndarray, width: int, empty: Callable[[int], np.ndarray]) -> np.ndarray:
-    """(columns, depth) -> (pairs of panels, 7, depth / 2, width), in the kernel's order.
+def pack(
+    k: Builder, x: Pointer, y: Pointer, columns: Value, half: Value, width: Value, first: Value,
+    last: Value,
+) -> None:  # fmt: skip
+    """Weights (columns, depth), float32 or float16, as the product reads them.
 
-    empty: makes the array, of so many zeros.
+    Units: pairs of panels. Columns beyond the last are zeros. A cache line of each row after
+    another, as in `packing.py`.
     """
-    columns, half = weights.shape[0], weights.shape[1] // 2
-    pairs = -(-columns // (2 * width))
-    result = empty(pairs * PRODUCTS * half * width).reshape(pairs, PRODUCTS, half, width)
-    last = np.zeros((2 * width, 2 * half), np.float32)
-    b12 = np.empty((half, width), np.float32)
-    for pair, out in enumerate(result):
-        part = weights[2 * pair * width : 2 * (pair + 1) * width]
-        if len(part) < len(last):
-            last[: len(part)] = part
-            part = last
-        out[P1], b12[...] = part[:width, :half].T, part[width:, :half].T
-        out[P2], out[P3] = part[:width, half:].T, part[width:, half:].T
-        np.subtract(b12, out[P1], out=out[P5])
-        np.subtract(out[P3], out[P5], out=out[P6])
-        np.subtract(out[P2], out[P6], out=out[P4])
-        np.subtract(out[P3], b12, out=out[P7])
-    return result
+    size, pitch = half * width, half * 2
+    for unit in k.range(first, last):
+        column, target = unit * width * 2, y + unit * PRODUCTS * size
+        count, whole = k.minimum(columns - column, width * 2), half // TILE * TILE
+        # Of the second panel, then of both.
+        tiled = k.maximum(count - width, k.constant(0, I64)) // TILE * TILE
+        source = x + column * pitch
+        for start in k.range(0, whole, LINE):
+            for i in k.range(0, tiled, TILE):
+                for step in k.range(start, k.minimum(start + LINE, whole), TILE):
+                    left = source + (i * pitch + step)
+                    right = left + width * pitch
+                    quarters = [
+                        square(k, q, pitch) for q in (left, right, left + half, right + half)
+                    ]
+                    for n, values in enumerate(zip(*quarters, strict=True)):
+                        _store_factors(k, target + ((step + n) * width + i), size, *values)
+        for i in k.range(0, width):
+            for step in k.range(k.select(i < tiled, whole, 0), half):
+                places = []
+                for row, at in itertools.product((i, i + width), (step, step + half)):
+                    value = k.variable(k.zeros(lanes=0))
+                    value.value = k.zeros(lanes=0)
+                    with k.when(row < count):
+                        value.value = k.scalar(source, row * pitch + at).to(F32)
+                    places.append(value)
+                b11, b21, b12, b22 = (value.value for value in places)
+                _store_factors(k, target + (step * width + i), size, b11, b12, b21, b22)
+
+
+def _store_factors(
+    k: Builder, y: Pointer, size: Value, b11: Value, b12: Value, b21: Value, b22: Value
+) -> None:
+    """What meets P1, P2, P6, … in the products, each so many elements after the other."""
+    t1 = b12 - b11
+    t2 = b22 - t1
+    for i, factor in enumerate((b11, b21, t2, t1, b22 - b12, b22, b21 - t2)):
+        k.store(y, i * size, factor)
 
 
 def _strassen(tile: Tile) -> Callable[..., None]:

@@ -3,6 +3,9 @@
 Plans for other shapes or numbers of threads and further interpreters of the same file hold the
 same arrays. They live as long as one plan needs them. The weights as the file has them are not
 needed once they are packed, so the system may take their memory back.
+
+Kernels pack, while the plan is still being made (`runtime/background.py`): a lowering gets the
+array at once, and what it will hold when the plan is complete. Some rare layouts are made by NumPy.
 """
 
 from __future__ import annotations
@@ -12,21 +15,85 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from martlet.plan.arena import ALIGNMENT
+from martlet.records import NamedTuple
 from martlet.schema.file import forget, place_of
 
 _known: WeakValueDictionary[Hashable, np.ndarray] = WeakValueDictionary()
 
 
+class Job(NamedTuple):
+    """A kernel that reads weights where they are and writes all of a target.
+
+    numbers: its arguments after these two.
+    """
+
+    kernel: str
+    weights: np.ndarray
+    target: np.ndarray
+    numbers: tuple[int, ...]
+    units: int
+
+
+class Packing:
+    """The packed weights of one plan. do: begins a job; without it, somebody else does `jobs`."""
+
+    def __init__(self, do: Callable[[Job], None] | None = None) -> None:
+        self.jobs: list[Job] = []
+        self._do = do
+        self._made: dict[Hashable, np.ndarray] = {}
+
+    def packed(
+        self, weights: np.ndarray, layout: Hashable, kernel: str, *numbers: int, size: int,
+        units: int,
+    ) -> np.ndarray:  # fmt: skip
+        """What a kernel will have made of float32 or float16 weights: float32, so many.
+
+        The same array for the same weights, and for the same part of a file, in the same layout.
+        """
+        key = _key(weights, layout) or (weights.ctypes.data, weights.shape, weights.strides, layout)
+        found = self._made.get(key)
+        if found is None:
+            found = _known.get(key)
+        if found is None:
+            found = self._made[key] = unwritten(size)
+            source = "f16" if weights.dtype == np.float16 else "f32"
+            job = Job(f"{kernel}_{source}", weights, found, numbers, units)
+            self.jobs.append(job)
+            if self._do is not None:
+                self._do(job)
+        return found
+
+    def publish(self) -> None:
+        """All jobs are done: other plans may have what they made."""
+        for job, (key, array) in zip(self.jobs, self._made.items(), strict=True):
+            if place_of(job.weights) is not None:
+                _known.setdefault(key, array)
+        self.jobs, self._made = [], {}
+
+
 def packed(weights: np.ndarray, layout: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
     """What `make` makes of weights, a view of a file's bytes: the same array for the same part
     of the same file in the same layout."""
-    place = place_of(weights)
-    if place is None:
+    key = _key(weights, layout)
+    if key is None:
         return make()
-    key = (place, weights.shape, weights.strides, layout)
     found = _known.get(key)
     if found is None:
         found = _known.setdefault(key, make())
     if weights.flags.c_contiguous:
         forget(weights)
     return found
+
+
+def _key(weights: np.ndarray, layout: Hashable) -> Hashable:
+    """What tells weights of files in layouts apart; None for weights of no file."""
+    place = place_of(weights)
+    return None if place is None else (place, weights.shape, weights.strides, layout)
+
+
+def unwritten(count: int) -> np.ndarray:
+    """float32 of any value that start on a cache line."""
+    memory = np.empty(4 * count + ALIGNMENT, np.uint8)
+    skip = -memory.ctypes.data % ALIGNMENT
+    return memory[skip : skip + 4 * count].view(np.float32)

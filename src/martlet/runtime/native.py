@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate, chain
@@ -25,14 +24,15 @@ from martlet.kernels.targets import TARGETS
 from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import STATUS_BYTES, Lowering, NativeStep, Ref, lowering_of
+from martlet.plan.packed import Packing
 from martlet.plan.planner import Plan, Step
 from martlet.records import dataclass
+from martlet.runtime.background import Background
+from martlet.runtime.image import LoadedImage
 from martlet.runtime.memory import Pairs, is_kept, lay_out, spec_of
 from martlet.runtime.status import Status
-from martlet.runtime.threads import Pool, aligned, spread
+from martlet.runtime.threads import Pool, aligned
 
-MUCH_TO_PACK = 4 << 20  # bytes of constants, from which on threads pay
-MOST_PACKERS = 4
 _NOTHING = np.zeros(0)  # in place of an input that is left out
 
 
@@ -66,8 +66,20 @@ class NativePlan:
         self._stepwise = stepwise or debug
         self.pool = pool
         image = pool.image
+        background = Background(image)
+        packing = Packing(background.do)
+        try:
+            self._lay_out(image, packing, variable)
+        finally:
+            background.finish()
+        packing.publish()
+
+    def _lay_out(
+        self, image: LoadedImage, packing: Packing, variable: Callable[[int], np.ndarray]
+    ) -> None:
+        plan, debug = self.plan, self._debug
         lanes = TARGETS[image.image.target].lanes
-        pairs, self.layout = _lowered(plan, lanes, pool.threads)
+        pairs, self.layout = _lowered(plan, lanes, self.pool.threads, packing)
         self._memory = lay_out(plan, pairs, self.layout, debug)
         self._arena, self._offsets = self._memory.arena, self._memory.offsets
         self._pitches = self.layout.pitches
@@ -252,7 +264,7 @@ class NativePlan:
                     env[i] = array.copy() if shared else array
 
 
-def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
+def _lowered(plan: Plan, lanes: int, threads: int, packing: Packing) -> tuple[Pairs, Layout]:
     """All works of a plan, lowered, and where their tensors lie."""
     found = works(plan)
     can = [work.step.static and lowering_of(work.step.call) is not None for work in found]
@@ -260,29 +272,22 @@ def _lowered(plan: Plan, lanes: int, threads: int) -> tuple[Pairs, Layout]:
     pitches = where.pitches
 
     def lower(work: Work) -> Pairs:
-        lowering = _lower(work, where, pitches, lanes, threads)
-        if lowering is None and len(work.steps) > 1:
-            # Together they cannot; each by itself may. Nobody else reads what they hand on.
-            return [pair for part in work.parts for pair in lower(part)]
-        return [(work, lowering)]
+        step = work.step
+        in_place = where.in_place.get(step.number, frozenset())
+        lowering = Lowering(
+            step.call, lanes, threads, work.fused, pitches, in_place, packing
+        )  # fmt: skip
+        if step.number in where.idle:
+            return [(work, lowering)]
+        function = lowering_of(step.call) if step.static else None
+        if function is not None and function(lowering):
+            return [(work, lowering)]
+        if len(work.steps) == 1:
+            return [(work, None)]
+        # Together they cannot; each by itself may. Nobody else reads what they hand on.
+        return [pair for part in work.parts for pair in lower(part)]
 
-    workers = min(MOST_PACKERS, len(os.sched_getaffinity(0)))
-    if sum(value.nbytes for value in plan.values.values()) < MUCH_TO_PACK or workers == 1:
-        return [pair for work in found for pair in lower(work)], where
-    return [pair for pairs in spread(lower, found, workers) for pair in pairs], where
-
-
-def _lower(
-    work: Work, where: Layout, pitches: dict[int, int], lanes: int, threads: int
-) -> Lowering | None:
-    """The native steps of a work, or None where NumPy runs it."""
-    step = work.step
-    in_place = where.in_place.get(step.number, frozenset())
-    lowering = Lowering(step.call, lanes, threads, work.fused, pitches, in_place)
-    if step.number in where.idle:
-        return lowering
-    lower = lowering_of(step.call) if step.static else None
-    return lowering if lower is not None and lower(lowering) else None
+    return [pair for work in found for pair in lower(work)], where
 
 
 def _variables(plan: Plan, pairs: Pairs) -> set[int]:

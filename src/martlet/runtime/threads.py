@@ -14,18 +14,12 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TypeVar
 
 import numpy as np
 
 from martlet import log
 from martlet.kernels.slots import COUNT, SLOTS, STEPS, SYSCALL, THREADS, YIELD
 from martlet.runtime.image import LoadedImage
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class Pool:
@@ -126,36 +120,6 @@ def _stop(image: LoadedImage, block: np.ndarray) -> None:
     The workers keep the block until they have ended.
     """
     image.stop(block.ctypes.data)
-
-
-def spread(function: Callable[[_Item], _Result], items: Sequence[_Item], n: int) -> list[_Result]:
-    """The results for all items, computed by n Python threads: for what NumPy does without
-    Python's lock. (`concurrent.futures` is slow to import.) The first exception is raised."""
-    results: dict[int, _Result] = {}
-    errors: list[BaseException] = []
-    left = iter(range(len(items)))
-
-    def work() -> None:
-        try:
-            for i in left:  # an iterator of numbers gives each to one thread
-                results[i] = function(items[i])
-                if errors:
-                    return
-        except BaseException as error:
-            errors.append(error)
-
-    helpers = [threading.Thread(target=work, name="martlet") for _ in range(n - 1)]
-    started = []
-    for helper in helpers:
-        with suppress(RuntimeError):  # no more threads
-            helper.start()
-            started.append(helper)
-    work()
-    for helper in started:
-        helper.join()
-    if errors:
-        raise errors[0]
-    return [results[i] for i in range(len(items))]
 
 
 def aligned(slots: int) -> np.ndarray:

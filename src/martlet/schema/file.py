@@ -70,14 +70,22 @@ def place_of(array: np.ndarray) -> tuple[int, ...] | None:
 def forget(array: np.ndarray) -> None:
     """Let the system take back the memory of a contiguous part of a file; a later look at it
     reads the file again. Does nothing for other arrays."""
+    address, nbytes = pages_of(array)
     mapping = _mapping_of(array)
-    if mapping is None or not hasattr(mapping, "madvise"):
-        return
-    begin = array.ctypes.data - mapping.address
+    if nbytes and mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED, address - mapping.address, nbytes)
+
+
+def pages_of(array: np.ndarray) -> tuple[int, int]:
+    """(address, bytes) of the whole pages of a contiguous part of a file; no bytes if there are
+    none, or for other arrays."""
+    mapping = _mapping_of(array)
+    if mapping is None:
+        return 0, 0
     page = mmap.PAGESIZE
-    first, last = -(-begin // page) * page, (begin + array.nbytes) // page * page
-    if first < last:
-        mapping.madvise(mmap.MADV_DONTNEED, first, last - first)
+    first = -(-array.ctypes.data // page) * page
+    last = (array.ctypes.data + array.nbytes) // page * page
+    return first, max(last - first, 0)
 
 
 def _mapping_of(array: np.ndarray) -> _Mapping | None:

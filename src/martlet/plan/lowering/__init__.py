@@ -40,7 +40,7 @@ import numpy as np
 from martlet.ops.index import BUILTIN, LOWERING
 from martlet.ops.operator import Call, load_family
 from martlet.ops.sliding_window import Axis, window_axes
-from martlet.plan.packed import packed
+from martlet.plan.packed import Packing, packed
 from martlet.records import NamedTuple, dataclass, field
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
@@ -94,7 +94,8 @@ class Lowering:
 
     threads: how many will share each step. lanes: float32 in a vector of the image's target.
     pitches: elements from one row to the next, of the tensors that lie among others.
-    in_place: inputs of a CONCATENATION that were written where they belong.
+    in_place: inputs of a CONCATENATION that were written where they belong. packing: the packed
+    weights of the whole plan.
     """
 
     call: Call
@@ -103,6 +104,7 @@ class Lowering:
     fused: Fused = NO_FUSION
     pitches: Mapping[int, int] = field(default_factory=dict)
     in_place: frozenset[int] = frozenset()
+    packing: Packing = field(default_factory=Packing)
     steps: list[NativeStep] = field(default_factory=list)
     constants: list[np.ndarray] = field(default_factory=list)
     scratch_bytes: list[int] = field(default_factory=list)
@@ -180,6 +182,18 @@ class Lowering:
         """What `make` makes of constant weights, shared with other plans of the file
         (`plan/packed.py`). layout: all that the result depends on but weights and lanes."""
         return packed(weights, (self.lanes, *layout), make)
+
+    def pack(
+        self, weights: np.ndarray, kernel: str, *numbers: int, size: int, units: int,
+        layout: tuple[Hashable, ...] = (),
+    ) -> np.ndarray:  # fmt: skip
+        """What a kernel makes of constant weights, float32 or float16: so many float32, there
+        when the plan is complete, and shared likewise.
+
+        numbers: its arguments after weights and target; layout: what else the result depends on.
+        """
+        layout = (self.lanes, kernel, numbers, *layout)
+        return self.packing.packed(weights, layout, kernel, *numbers, size=size, units=units)
 
     def scratch(self, nbytes: int) -> Ref:
         """Working memory for this node's steps."""

@@ -16,11 +16,17 @@ import numpy as np
 
 from martlet.kernels.gemm import Tile
 from martlet.ops.sliding_window import Axis, window_axes
-from martlet.plan.blocking import Blocking, pack, padded
+from martlet.plan.blocking import Blocking, padded
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.convolution import fits, gathered, window_blocking
 from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
-from martlet.plan.lowering.packing import Matrices, Packed, packed_bias, packed_matrices
+from martlet.plan.lowering.packing import (
+    Matrices,
+    Packed,
+    packed_bias,
+    packed_constants,
+    packed_matrices,
+)
 
 OPEN = (-math.inf, math.inf)
 MOST_TAPS = 64  # along the depth: each is a step
@@ -127,8 +133,7 @@ def _packed(lowering: Lowering, tile: Tile) -> list[Packed]:
         length = math.prod(window)
         matrices = Matrices(lowering.input(1), taps, channels, length, "rows", channels)
         packed = packed_matrices(lowering, matrices, tile)
-        return [Packed(packed.place.at(4 * n * packed.step), packed.step) for n in range(taps)]
-    known = weights.reshape(taps, -1, channels).swapaxes(1, 2)
-    stack = lowering.packed(weights, ("conv_3d", tile), lambda: pack(known, tile, lowering.lanes))
-    place = lowering.data(stack)
-    return [Packed(place.at(n * stack[0].nbytes), stack[0].size) for n in range(taps)]
+    else:
+        known = weights.reshape(taps, -1, channels).swapaxes(1, 2)
+        packed = packed_constants(lowering, known, tile)
+    return [Packed(packed.place.at(4 * n * packed.step), packed.step) for n in range(taps)]

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.depthwise import SQUARES, packed
+from martlet.kernels.depthwise import SQUARES
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
 from martlet.plan.lowering.movement import Block, copy
@@ -44,11 +44,15 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
     image, units = image_arguments(lowering, axes, channels, x_pixel)
     weights, lanes = call.value(1), lowering.lanes
     square = None if weights is None else square_window(axes, channels, SQUARES, lanes)
-    filters = lowering.input(1)
     if square is not None and weights is not None:
-        factors = weights[0]
-        made = lowering.packed(factors, ("depthwise",), lambda: packed(factors, lanes))
-        filters = lowering.data(made)
+        taps, vectors = square.taps**2, math.ceil(channels / lanes)
+        packed = lowering.pack(
+            weights, "pack_depthwise", taps, channels,
+            size=vectors * taps * lanes, units=vectors,
+        )  # fmt: skip
+        filters = lowering.data(packed)
+    else:
+        filters = lowering.input(1)
     kernel = "depthwise_f32" if square is None else f"depthwise_f32_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

@@ -61,10 +61,25 @@ def packed_weights(lowering: Lowering, i: int, shape: tuple[int, int, int], tile
 
 def packed_constants(lowering: Lowering, weights: np.ndarray, tile: Tile) -> Packed:
     """Matrices (count, columns, depth) that are known, for a tile."""
-    packed = lowering.packed(
-        weights, ("product", tile), lambda: pack(weights, tile, lowering.lanes)
-    )
-    return Packed(lowering.data(packed), packed[0].size)
+    count, columns, depth = weights.shape
+    width = tile.width(lowering.lanes)
+    panels = math.ceil(columns / width)
+    size = panels * depth * width
+    matrix, column, step = (n // weights.itemsize for n in weights.strides)
+    if step == 1 or depth == 1:
+        kernel, pitch = "pack_dots" if tile.dots else "pack_columns", column
+    elif (column == 1 or columns == 1) and not tile.dots:
+        kernel, pitch = "pack_rows", step
+    else:
+        made = lowering.packed(
+            weights, ("product", tile), lambda: pack(weights, tile, lowering.lanes)
+        )
+        return Packed(lowering.data(made), size)
+    packed = lowering.pack(
+        weights, kernel, columns, depth, pitch, matrix, width,
+        size=count * size, units=count * panels,
+    )  # fmt: skip
+    return Packed(lowering.data(packed), size)
 
 
 def weights_of(lowering: Lowering, i: int, shape: tuple[int, int, int]) -> Matrices:

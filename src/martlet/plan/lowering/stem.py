@@ -10,8 +10,9 @@ import numpy as np
 from martlet.kernels.stem import CHANNELS, STEMS, Stem
 from martlet.kernels.winograd import tile_of
 from martlet.ops.sliding_window import Axis
-from martlet.plan.blocking import pack, padded
+from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering
+from martlet.plan.lowering.packing import packed_constants
 
 BLOCK_ROWS = 4
 
@@ -35,12 +36,11 @@ def stem(
     if not fits:
         return False
     panel, y_pixel = tile.width(lowering.lanes), lowering.output_pitch(channels)
-    matrix = weights.reshape(1, channels, -1)
-    packed = lowering.packed(matrix, ("product", tile), lambda: pack(matrix, tile, lowering.lanes))
+    matrix = packed_constants(lowering, weights.reshape(1, channels, -1), tile)
     rows = batches * vertical.positions
     lowering.step(
         f"stem_f32_{Stem(taps, vertical.stride).name}",
-        lowering.input(0), lowering.data(packed),
+        lowering.input(0), matrix.place,
         lowering.data(padded(lowering.call.value(2), channels, panel)), lowering.output(),
         *interval, height, width, channels, vertical.positions, horizontal.positions,
         width * CHANNELS, CHANNELS, horizontal.positions * y_pixel, y_pixel, vertical.before,

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from martlet.kernels.strassen import PRODUCTS, packed, slot_floats
+from martlet.kernels.strassen import PRODUCTS, slot_floats
 from martlet.kernels.winograd import SLOT_FLAG, tile_of
-from martlet.plan.blocking import AGAIN, aligned, padded, shared, tile_time
+from martlet.plan.blocking import AGAIN, padded, shared, tile_time
 from martlet.plan.lowering import Lowering
 
 BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
@@ -49,7 +49,11 @@ def strassen(
     width = tile.width(lanes)
     block, group, units = blocks(images, rows, columns, depth, lanes, threads)
     residual, slot = lowering.residual(), slot_floats(lanes, block, half)
-    factors = lowering.packed(weights, ("strassen", width), lambda: packed(weights, width, aligned))
+    pairs = -(-columns // (2 * width))
+    factors = lowering.pack(
+        weights, "pack_strassen", columns, half, width,
+        size=pairs * PRODUCTS * half * width, units=pairs,
+    )  # fmt: skip
     flags = lowering.scratch(8 * SLOT_FLAG * threads)
     lowering.step("winograd_slots", flags, units=threads)
     lowering.step(

@@ -1,0 +1,97 @@
+"""Packs the weights of a plan while the plan is made (`kernels/background.py`).
+
+Threads of their own, each inside one native call, do the jobs as they come; `finish` lends them a
+hand. Where there is only one processor, where the system gives no threads, and where there is too
+little to do, `finish` does it all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+
+import numpy as np
+
+from martlet.kernels.slots import (
+    BLOCK,
+    FORGET,
+    FORGET_BYTES,
+    GRAIN,
+    KERNEL,
+    LINK,
+    SLOTS,
+    STOPPED,
+    SYSCALL,
+    UNITS,
+)
+from martlet.plan.packed import Job
+from martlet.runtime.image import LoadedImage
+from martlet.runtime.threads import aligned
+from martlet.schema.file import pages_of
+
+MUCH = 1 << 20  # bytes of packed weights, from which on threads pay
+PIECE = 1 << 18  # bytes that a thread packs at a time
+MOST_THREADS = 4
+
+
+class Background:
+    """Does jobs for one plan, until `finish`."""
+
+    def __init__(self, image: LoadedImage) -> None:
+        self._image = image
+        self._head = aligned(SLOTS)
+        self._head[SYSCALL] = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value or 0
+        self._last = self._head.ctypes.data
+        self._arguments = np.array([self._last], np.int64)
+        self._held: list[object] = []
+        """What native code looks at."""
+        self._bytes = 0
+        self._threads: list[threading.Thread] = []
+        self._wanted = min(MOST_THREADS, len(os.sched_getaffinity(0))) - 1
+        kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self._run_jobs = kernel(image.address("run_jobs"))
+        self._post = kernel(image.address("post"))
+
+    def do(self, job: Job) -> None:
+        """Begin a job, or remember it for `finish`."""
+        target = job.target
+        words = [job.weights.ctypes.data, target.ctypes.data, *job.numbers]
+        block, record = np.array(words, np.int64), aligned(SLOTS)
+        record[KERNEL] = self._image.address(job.kernel)
+        record[BLOCK] = block.ctypes.data
+        record[UNITS] = job.units
+        record[GRAIN] = max(1, job.units * PIECE // max(target.nbytes, 1))
+        if job.weights.flags.c_contiguous:
+            record[[FORGET, FORGET_BYTES]] = pages_of(job.weights)
+        self._held += [job, block, record]
+        address = record.ctypes.data
+        self._write(self._last + 8 * LINK, address)
+        self._last = address
+        self._bytes += target.nbytes
+        if self._bytes >= MUCH and len(self._threads) < self._wanted:
+            self._start()
+
+    def _write(self, place: int, word: int) -> None:
+        block = np.array([self._head.ctypes.data, place, word], np.int64)
+        self._post(block.ctypes.data, 0, 1)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="martlet", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            self._wanted = len(self._threads)
+        else:
+            self._threads.append(thread)
+
+    def _work(self) -> None:
+        self._run_jobs(self._arguments.ctypes.data, 0, 1)
+
+    def finish(self) -> None:
+        """All jobs are done when this returns."""
+        self._write(self._head.ctypes.data + 8 * STOPPED, 1)
+        self._work()
+        for thread in self._threads:
+            thread.join()
+        self._threads, self._held = [], []
