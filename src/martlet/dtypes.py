@@ -8,7 +8,19 @@ import numpy as np
 
 
 class DType(enum.Enum):
-    """An element type. `numpy` holds it in memory; those of 4 and 2 bits take a byte each."""
+    """An element type.
+
+    numpy: the NumPy type that holds it in memory, where those of 4 and 2 bits take a byte each
+    and strings are `bytes` objects; not there unless `supported`. bits: that one element takes in
+    a file, 0 for strings and variants.
+    """
+
+    numpy: np.dtype
+    bits: int
+    supported: bool
+    """Whether Martlet computes with it."""
+    is_integer: bool
+    is_float: bool
 
     FLOAT32 = "FLOAT32"
     FLOAT16 = "FLOAT16"
@@ -34,29 +46,6 @@ class DType(enum.Enum):
     FLOAT8_E4M3FN = "FLOAT8_E4M3FN"
     FLOAT8_E5M2 = "FLOAT8_E5M2"
 
-    @property
-    def numpy(self) -> np.dtype:
-        """The NumPy dtype of an array of this type. Strings are arrays of `bytes` objects."""
-        return _NUMPY[self]
-
-    @property
-    def supported(self) -> bool:
-        """Whether Martlet computes with it."""
-        return self in _NUMPY
-
-    @property
-    def bits(self) -> int:
-        """Bits that one element takes in a file; 0 for strings and variants."""
-        return _BITS[self] if self in _BITS else 8 * _NUMPY[self].itemsize
-
-    @property
-    def is_integer(self) -> bool:
-        return self in INTEGERS
-
-    @property
-    def is_float(self) -> bool:
-        return self in FLOATS
-
     @classmethod
     def of(cls, array: np.ndarray) -> DType:
         """The element type of an array (`INT8` for int8, `STRING` for objects and bytes)."""
@@ -69,6 +58,8 @@ class DType(enum.Enum):
 
     def __repr__(self) -> str:
         return self.name
+
+    __hash__ = object.__hash__  # as fast as the planner wants it
 
 
 _NUMPY: dict[DType, np.dtype] = {
@@ -110,3 +101,11 @@ INTEGERS = frozenset(
     {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT32, DType.UINT32, DType.INT64,
      DType.UINT64, *PACKED}
 )  # fmt: skip
+
+for _dtype in DType:
+    _dtype.supported = _dtype in _NUMPY
+    if _dtype.supported:
+        _dtype.numpy = _NUMPY[_dtype]
+    _dtype.bits = _BITS[_dtype] if _dtype in _BITS else 8 * _dtype.numpy.itemsize
+    _dtype.is_integer = _dtype in INTEGERS
+    _dtype.is_float = _dtype in FLOATS

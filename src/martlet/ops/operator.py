@@ -31,7 +31,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -42,6 +42,34 @@ from martlet.graph import ABSENT, MAX_RANK, Graph, Model, Node, Quantization, Te
 from martlet.ops.index import BUILTIN, CUSTOM
 from martlet.records import NamedTuple, dataclass, field
 from martlet.schema.tflite import SCHEMA
+
+if TYPE_CHECKING:  # protocols are slow to make
+    from typing import Protocol
+
+    class Session(Protocol):
+        """What stateful operators and control flow need of the interpreter that runs them."""
+
+        model: Model
+        """What runs, for operators that look into a subgraph. Read only."""
+
+        resources: dict[Any, Any]
+        """Variables, hash tables and generators, by a key of the operator's choice."""
+
+        reference: bool
+        """True under `OpResolverType.BUILTIN_REF`."""
+
+        def infer_graph(self, index: int, specs: Sequence[Spec]) -> list[Spec]:
+            """Specs of the outputs of a subgraph for inputs of these specs."""
+
+        def run_graph(self, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            """Run a subgraph; state and limits are those of the caller."""
+
+        def tick(self) -> None:
+            """Raise LimitError when the time limit has passed."""
+
+        def reserve(self, nbytes: int, what: str) -> None:
+            """Raise LimitError if a working array of so many bytes would pass the memory limit."""
+
 
 Shape = tuple[int, ...]
 INDICES = (DType.INT32, DType.INT64)
@@ -58,31 +86,6 @@ class Spec(NamedTuple):
     def nbytes(self) -> int:
         """Bytes in memory; 0 while the shape is unknown."""
         return 0 if self.shape is None else math.prod(self.shape) * self.dtype.numpy.itemsize
-
-
-class Session(Protocol):
-    """What stateful operators and control flow need of the interpreter that runs them."""
-
-    model: Model
-    """What runs, for operators that look into a subgraph. Read only."""
-
-    resources: dict[Any, Any]
-    """Variables, hash tables and generators, by a key of the operator's choice."""
-
-    reference: bool
-    """True under `OpResolverType.BUILTIN_REF`."""
-
-    def infer_graph(self, index: int, specs: Sequence[Spec]) -> list[Spec]:
-        """Specs of the outputs of a subgraph for inputs of these specs."""
-
-    def run_graph(self, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run a subgraph; state and limits are those of the caller."""
-
-    def tick(self) -> None:
-        """Raise LimitError when the time limit has passed."""
-
-    def reserve(self, nbytes: int, what: str) -> None:
-        """Raise LimitError if a working array of so many bytes would pass the memory limit."""
 
 
 @dataclass

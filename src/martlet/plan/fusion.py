@@ -17,7 +17,6 @@ from collections.abc import Iterable
 
 from martlet.dtypes import DType
 from martlet.graph import ABSENT
-from martlet.ops.padding import pad_edges
 from martlet.plan.lowering import NO_FUSION, Fused, absorbs
 from martlet.plan.planner import Plan, Step
 from martlet.records import NamedTuple
@@ -129,6 +128,8 @@ def _padding(step: Step) -> tuple[tuple[int, int], tuple[int, int]] | None:
         return None
     if call.graph.tensors[step.inputs[0]].is_variable or call.rank(0) != 4:
         return None
+    from martlet.ops.padding import pad_edges  # loaded for the operator, but not for others
+
     edges = pad_edges(call)
     if edges is None or any(edges[0]) or any(edges[3]):
         return None

@@ -18,8 +18,6 @@ import math
 from collections.abc import Sequence
 
 from martlet.graph import ABSENT
-from martlet.ops.joining import rescaled
-from martlet.ops.slicing import split_sizes
 from martlet.plan.fusion import Work
 from martlet.plan.lowering import VIEWS, overwrites, takes_pitch
 from martlet.plan.planner import Plan, Step
@@ -111,6 +109,8 @@ class _Maker:
         call, y = step.call, step.outputs[0]
         if not step.static or y in self.plan.values or call.dtype(0).numpy.hasobject:
             return
+        from martlet.ops.joining import rescaled  # loaded for the operator, but not for others
+
         if any(rescaled(call, i) for i in range(call.inputs)):
             return
         shape = call.shape(0)
@@ -130,6 +130,8 @@ class _Maker:
 
     def split(self, step: Step) -> None:
         """Let the outputs of a split be parts of its input."""
+        from martlet.ops.slicing import split_sizes
+
         call = step.call
         source = 1 if call.op == "SPLIT" else 0
         x, found = step.inputs[source], split_sizes(call)

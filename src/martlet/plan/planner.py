@@ -12,15 +12,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from martlet.dtypes import DType
 from martlet.errors import MartletError, ModelError, UnsupportedError
 from martlet.graph import ABSENT, Graph, Model, Node, fits
-from martlet.ops.foreign import REASONS
-from martlet.ops.operator import Call, Operator, Session, Spec, constant_value, lookup
+from martlet.ops.operator import Call, Operator, Spec, constant_value, lookup
 from martlet.records import dataclass, field
+
+if TYPE_CHECKING:
+    from martlet.ops.operator import Session
 
 # Folded results larger than this are computed in every run instead, so that a plan does not
 # become a second copy of the weights; weights that must be expanded are exempt.
@@ -72,10 +75,14 @@ def resolve(node: Node, place: str, custom: Mapping[str, Operator]) -> Operator:
     """The operator of a node, with its registration checked. `custom`: the caller's own ones."""
     operator = custom.get(node.op) if node.custom else None
     operator = operator or lookup(node.op, node.custom)
-    if operator is None and node.custom and node.op in REASONS:
-        reason, hint = REASONS[node.op]
-        raise UnsupportedError(f"the custom operator {node.op} {reason}", where=place, hint=hint)
     if operator is None:
+        from martlet.ops.foreign import REASONS  # seldom needed
+
+        if node.custom and node.op in REASONS:
+            reason, hint = REASONS[node.op]
+            raise UnsupportedError(
+                f"the custom operator {node.op} {reason}", where=place, hint=hint
+            )
         kind = "custom operator" if node.custom else "operator"
         raise UnsupportedError(
             f"{kind} {node.op} version {node.version} is not supported",

@@ -19,14 +19,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from martlet import log
 from martlet.errors import ArgumentError
 from martlet.graph import ABSENT, Model
-from martlet.runtime.custom import CustomOps, as_operators
 from martlet.runtime.delegates import Delegate, DelegateError, load_delegate
 from martlet.runtime.details import Details, op_details, tensor_details
 from martlet.runtime.session import Session
@@ -34,6 +33,10 @@ from martlet.runtime.signatures import SignatureRunner, signature_maps
 from martlet.runtime.tensors import GraphTensors
 from martlet.schema.file import File
 from martlet.schema.reader import read
+
+if TYPE_CHECKING:
+    from martlet.ops.operator import Operator
+    from martlet.runtime.custom import CustomOps
 
 __all__ = [
     "Delegate",
@@ -55,6 +58,14 @@ class OpResolverType(enum.Enum):
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _operators(custom_ops: CustomOps | None) -> dict[str, Operator]:
+    if not custom_ops:
+        return {}
+    from martlet.runtime.custom import as_operators  # few callers bring operators
+
+    return as_operators(custom_ops)
 
 
 def _in_turn(method: _Method) -> _Method:
@@ -129,7 +140,7 @@ class Interpreter:
             reference=experimental_op_resolver_type is OpResolverType.BUILTIN_REF,
             memory_limit=memory_limit,
             time_limit=time_limit,
-            custom=as_operators(custom_ops),
+            custom=_operators(custom_ops),
             keep_all=bool(experimental_preserve_all_tensors),
             threads=num_threads or 1,
         )

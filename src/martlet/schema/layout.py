@@ -204,6 +204,7 @@ class Decoder:
         self.views = views
         # A table takes at least the four bytes of its own vtable offset.
         self.room_left = self.size // 4 + 1
+        self.vtables: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def root(self, table: str) -> Record:
         if self.size < 8:
@@ -226,16 +227,17 @@ class Decoder:
         if self.room_left < 0:
             raise self.error(f"{path}: more tables and vectors than the file has room for")
 
-    def unpack(self, format_: str, position: int, path: str) -> Any:
+    def unpack(self, format_: str, position: int, path: str, part: str = "") -> Any:
+        """The number at a position. `part` of a path: the two become one for messages only."""
         read, size = _NUMBERS[format_]
         if not 0 <= position <= self.size - size:
             raise self.error(
-                f"{path} points outside the file",
+                f"{path}{'.' * bool(part)}{part} points outside the file",
                 f"a position below {self.size - size + 1}",
                 str(position),
             )
         if position & 3:  # then it is not aligned to every size
-            self.check_alignment(position, size, path)
+            self.check_alignment(position, size, f"{path}{'.' * bool(part)}{part}")
         return read(self.data, position)[0]
 
     def check_alignment(self, position: int, size: int, path: str) -> None:
@@ -256,20 +258,23 @@ class Decoder:
         if depth > MAX_DEPTH:
             raise self.error(f"{path}: tables nested too deeply", f"at most {MAX_DEPTH}")
         vtable = position - self.unpack("i", position, path)
-        vtable_size = self.unpack("H", vtable, f"vtable of {path}")
-        table_size = self.unpack("H", vtable + 2, f"vtable of {path}")
-        if vtable_size < 4 or vtable_size % 2 or vtable + vtable_size > self.size:
-            raise self.error(f"vtable of {path} has a bad size", "it to fit", str(vtable_size))
+        if vtable not in self.vtables:
+            self.vtables[vtable] = self.vtable(vtable, path)
+        table_size, slots = self.vtables[vtable]
         if table_size < 4 or position + table_size > self.size:
             raise self.error(f"{path} has a bad size", "it to fit the file", str(table_size))
-        slots = struct.unpack_from(f"<{vtable_size // 2 - 2}H", self.data, vtable + 4)
         values = self.schema.defaults(name)
         present = self.schema.by_slot(name)
         for slot, offset in enumerate(slots):
             if offset == 0 or slot not in present:
                 continue
             field = present[slot]
-            if field.kind == "union":
+            if field.kind in ("scalar", "enum") and 4 <= offset < table_size:
+                number = self.unpack(field.format, position + offset, path, field.name)
+                if field.kind == "enum":
+                    number = self.schema.enums[field.type].names.get(number, number)
+                values[field.name] = number
+            elif field.kind == "union":
                 if slots[field.slot] == 0:
                     continue
                 tag = self.unpack("B", position + slots[field.slot], f"{path}.{field.name}")
@@ -283,6 +288,14 @@ class Decoder:
             else:
                 values[field.name] = self.value(field, position + offset, name, path, depth)
         return Record(name, values)
+
+    def vtable(self, position: int, path: str) -> tuple[int, tuple[int, ...]]:
+        """(size of its tables, where the value of each slot is in them)"""
+        size = self.unpack("H", position, path, "vtable")
+        table_size = self.unpack("H", position + 2, path, "vtable")
+        if size < 4 or size % 2 or position + size > self.size:
+            raise self.error(f"vtable of {path} has a bad size", "it to fit", str(size))
+        return table_size, struct.unpack_from(f"<{size // 2 - 2}H", self.data, position + 4)
 
     def union(self, field: Field, tag: int, position: int, path: str, depth: int) -> Record | None:
         if tag == 0:
@@ -298,12 +311,8 @@ class Decoder:
         return self.table(members[tag - 1], self.reference(position, path), path, depth + 1)
 
     def value(self, field: Field, position: int, table: str, path: str, depth: int) -> Any:
+        """What a field refers to: a string, a table or a vector."""
         path = f"{path}.{field.name}"
-        if field.kind == "scalar":
-            return self.unpack(field.format, position, path)
-        if field.kind == "enum":
-            number = self.unpack(field.format, position, path)
-            return self.schema.enums[field.type].names.get(number, number)
         target = self.reference(position, path)
         if field.kind == "string":
             return self.string(target, path)
@@ -320,10 +329,15 @@ class Decoder:
             self.spend(array.nbytes // 64, path)
             return array.copy()
         self.check_vector(target, count, 4, path)
+        self.check_alignment(target + 4, 4, path)
+        if count > self.room_left:
+            self.spend(count, path)
         items: list[Any] = []
-        for i in range(count):
+        for i, offset in enumerate(struct.unpack_from(f"<{count}I", self.data, target + 4)):
             at = f"{path}[{i}]"
-            item = self.reference(target + 4 + 4 * i, at)
+            if offset == 0:
+                raise self.error(f"{at} refers to itself", "an offset above 0", "0")
+            item = target + 4 + 4 * i + offset
             if field.vector_of == "string":
                 items.append(self.string(item, at))
             else:
