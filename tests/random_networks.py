@@ -207,18 +207,28 @@ class Network:
         self.add("SOFTMAX", [x], self.shape(x), beta=1.0)
 
 
-def compare(data: st.DataObject) -> None:
-    """Draw a network and run it on one and on two threads, and in debug mode."""
+def draw_model(data: st.DataObject, most: int = 12) -> tuple[Model, list[np.ndarray]]:
+    """A network of up to so many layers, and its inputs."""
     network = Network(data)
-    for _ in range(data.draw(st.integers(1, 12))):
+    for _ in range(data.draw(st.integers(1, most))):
         network.grow()
     graph = network.graph
     computed = [v for v in network.values if v not in graph.inputs]
     outputs = {computed[-1], *data.draw(st.lists(st.sampled_from(computed), max_size=2))}
     graph.output(*sorted(outputs))
-    model = Model([graph], source="m")
-    specs = [Spec(DType.FLOAT32, graph.tensors[i].shape) for i in graph.inputs]
-    inputs = [network.random.normal(size=s.shape).astype(np.float32) for s in specs]
+    shapes = [graph.tensors[i].shape for i in graph.inputs]
+    inputs = [network.random.normal(size=shape).astype(np.float32) for shape in shapes]
+    return Model([graph], source="m"), inputs
+
+
+def specs_of(inputs: list[np.ndarray]) -> list[Spec]:
+    return [Spec(DType.FLOAT32, x.shape) for x in inputs]
+
+
+def compare(data: st.DataObject) -> None:
+    """Draw a network and run it on one and on two threads, and in debug mode."""
+    model, inputs = draw_model(data)
+    specs = specs_of(inputs)
     plain = Session(model, reference=True)
     expected = plain.run(plain.plan(0, specs), inputs)
     answers = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from build import one_node, run_model
 from martlet.kernels.registry import kernels_of
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Call, Spec
 from martlet.plan.lowering import Lowering, Ref, lowering_of
@@ -60,11 +61,12 @@ def run_lowered(
         assert spec.shape is not None
         tensors[i] = guarded(np.full(spec.shape, -77, spec.dtype.numpy))
     scratch = [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes]
+    slots = [guarded(np.zeros(threads * SLOT_FLAG, np.int64))]
     for native in lowering.steps:
         places: list[Any] = []
         for argument in native.arguments:
             if isinstance(argument, Ref):
-                kinds: dict[str, Any] = {"tensor": tensors, "scratch": scratch}
+                kinds: dict[str, Any] = {"tensor": tensors, "scratch": scratch, "slots": slots}
                 kinds["data"] = lowering.constants
                 places.append(Inside(kinds[argument.kind][argument.index], argument.offset))
             else:

@@ -12,6 +12,7 @@ from build import one_node, run_model
 from martlet.graph import Model
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.registry import kernels_of
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.plan.lowering import Lowering, Ref, lowering_of
@@ -70,6 +71,7 @@ def compute(
         "tensor": tensors,
         "data": [guarded(array) for array in lowering.constants],
         "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
+        "slots": [guarded(np.zeros(lowering.threads * SLOT_FLAG, np.int64))],
     }
     words = guarded(np.zeros(2 * len(lowering.statuses), np.int64))
     places["status"] = [words[2 * i :] for i in range(len(lowering.statuses))]

@@ -11,6 +11,7 @@ import numpy as np
 from build import one_node, run_model
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.registry import kernels_of
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.plan.lowering import Fused, Lowering, Ref, lowering_of
@@ -78,6 +79,7 @@ def compute_pitched(
         "tensor": tensors,
         "data": [guarded(array) for array in lowering.constants],
         "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
+        "slots": [guarded(np.zeros(lowering.threads * SLOT_FLAG, np.int64))],
     }
     for native in lowering.steps:
         block = [

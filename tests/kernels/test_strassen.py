@@ -7,9 +7,10 @@ import pytest
 
 from build import const
 from lowered import lower, meaning, run_lowered
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.strassen import PRODUCTS, kernels, slot_floats
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd import SLOT_FLAG, tile_of
+from martlet.kernels.winograd import tile_of
 from martlet.plan.blocking import padded
 from martlet.plan.lowering.strassen import blocks, pays
 from native import guarded, run_kernel, targets

@@ -9,8 +9,9 @@ import pytest
 
 from martlet.kernels import winograd
 from martlet.kernels.compiler import compile_object
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import TARGETS, Target
-from martlet.kernels.winograd import FORMS, SLOT_FLAG, Form, slot_floats, tile_of
+from martlet.kernels.winograd import FORMS, Form, slot_floats, tile_of
 from martlet.kernels.winograd_transforms import Transform
 from martlet.plan.blocking import padded
 from martlet.plan.lowering.winograd import transformed
@@ -50,9 +51,8 @@ def convolve(
     x_pixel, y_pixel = depth + more, channels + 2 * more
     y = guarded(np.full(batches * out_h * out_w * y_pixel - 2 * more, -77, np.float32))
     other = y if residual is None else spread(residual, channels + more)
-    flags = guarded(np.full(slots * SLOT_FLAG, 5, np.int64))
+    flags = guarded(np.zeros(slots * SLOT_FLAG, np.int64))
     here = KERNELS[target.name]
-    run_kernel(here["winograd_slots"], target, flags, units=slots)
     run_kernel(
         here[f"winograd_f32_{form.name}"], target,
         spread(x, x_pixel), guarded(transformed(form, weights, panel)),

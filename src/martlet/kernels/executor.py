@@ -3,16 +3,22 @@
 A plan's steps are records of 24 eight-byte slots, three cache lines, so that the counters that
 threads share do not lie beside what all of them read:
 
-    line 0   kernel, argument block, units, grain
+    line 0   kernel, argument block, units, grain, and how many of the steps right before it may
+             run beside it
     line 1   the next unit that nobody took yet
     line 2   how many units are done
 
 With one thread, each kernel is called once for all its units. With several, every thread walks
-all steps; in each it takes pieces from the shared counter until none are left, and then waits
-until all units are done, since the next step reads what this one wrote. Work is taken, not dealt
-out, so that a thread whose processor is busy elsewhere takes less. A piece is a thread's fair
-share of what is left, as far as the thread knows, in multiples of the step's grain: so there are
-few of them, and the last ones are small enough that all threads end together.
+all steps; in each it takes pieces from the shared counter until none are left. Before that, it
+waits until all units of those steps are done that must be: the plan knows which (`plan/order.py`),
+and where it says nothing, all steps before it are. So a thread that finds nothing left in a step
+goes on with the next while others are still busy. Work is taken, not dealt out, so that a thread
+whose processor is busy elsewhere takes less. A piece is a thread's fair share of what is left, as
+far as the thread knows, in multiples of the step's grain: so there are few of them, and the last
+ones are small enough that all threads end together.
+
+A kernel's writes are seen by whoever waited for its step: units are counted as done by atomic
+additions, which release what the thread wrote before, and looked at by loads that acquire it.
 
 A pool is a block of 24 slots too:
 
@@ -47,6 +53,7 @@ from martlet.kernels.kernel import EntryPoint
 from martlet.kernels.language import I32, I64, PTR, Builder, Pointer, Value, arguments
 from martlet.kernels.slots import (
     ACTIVE,
+    BESIDE,
     BLOCK,
     COUNT,
     DONE,
@@ -117,13 +124,26 @@ def _call(k: Builder, step: Pointer, first: Value, last: Value) -> None:
 def _share(k: Builder, pool: Pointer) -> None:
     """Walk all steps as one of several threads."""
     steps = k.pointer_at(pool, STEPS, I64)
-    threads = k.scalar(pool, THREADS)
+    count, threads = k.scalar(pool, COUNT), k.scalar(pool, THREADS)
+    finished = k.variable(k.constant(0, I64))  # all steps before this one are
     taken = k.variable(k.constant(0, I64))  # by anybody, when this thread last took a piece
     done = k.variable(k.constant(0, I64))  # by this thread
-    for i in k.range(0, k.scalar(pool, COUNT)):
+
+    def wait_for(wanted: Value) -> None:
+        """Until so many steps, the first ones, are finished."""
+        with k.forever() as waiting:
+            waiting.leave_if(finished.value >= wanted)
+            step = steps + finished.value * SLOTS
+            _wait(k, pool, step + DONE, k.scalar(step, UNITS))
+            finished.value = finished.value + 1
+
+    for i in k.range(0, count):
         step = steps + i * SLOTS
-        units, grain = k.scalar(step, UNITS), k.scalar(step, GRAIN)
+        units, grain, beside = (k.scalar(step, slot) for slot in (UNITS, GRAIN, BESIDE))
+        wait_for(i - beside)
         taken.value = k.constant(0, I64)
+        with k.when(beside > 0):  # others may have been here for long
+            taken.value = k.atomic_load(step + NEXT)
         done.value = k.constant(0, I64)
         with k.forever() as taking:
             pieces = (units - taken.value) // (threads * grain)
@@ -136,7 +156,7 @@ def _share(k: Builder, pool: Pointer) -> None:
             done.value = done.value + last - first
         with k.when(done.value > 0):
             k.atomic_add(step + DONE, done.value)
-        _wait(k, pool, step + DONE, units)
+    wait_for(count)
 
 
 def _wait(k: Builder, pool: Pointer, counter: Pointer, wanted: Value) -> None:

@@ -32,9 +32,10 @@ from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, Variable, arguments
 from martlet.kernels.movement import TILE
 from martlet.kernels.packing import packers, square
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.kernels.unrolled import unrolled
-from martlet.kernels.winograd import LINE, SLOT_FLAG, _take_slot, tile_of
+from martlet.kernels.winograd import LINE, _take_slot, tile_of
 
 PRODUCTS = 7
 STRASSEN = arguments(

@@ -16,8 +16,8 @@ times a group of panels (vectors of output channels). It computes
 3. from M, the outputs.
 
 V and M stay in the second-level cache. They lie in a slot of scratch that a call takes for itself
-and gives back at its end; there are as many slots as threads. A step of `winograd_slots`, before,
-marks all of them free.
+and gives back at its end; there are as many slots as threads. A flag for each thread says which
+are taken, the same flags for all steps (`Lowering.slots`), since a thread is in one step at a time.
 
 Which calls do which units changes no result: every sum is made in the same order.
 """
@@ -39,6 +39,7 @@ from martlet.kernels.language import (
     Variable,
     arguments,
 )
+from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.kernels.winograd_transforms import Transform
 from martlet.records import NamedTuple, dataclass
@@ -73,7 +74,6 @@ _TILES = {4: "8x2", 8: "6x2", 16: "14x2"}  # of `gemm.py`, by the float32 in a v
 
 AHEAD = 1024  # float32: how far ahead a panel of U is asked for
 LINE = 16  # float32 in a cache line
-SLOT_FLAG = 8  # 64-bit words from one slot's flag to the next: a cache line
 PLACE = 4  # 64-bit words about a tile
 
 WINOGRAD = arguments(
@@ -88,12 +88,11 @@ WINOGRAD = arguments(
     # slot: float32 in each of `slots`; places, then V, then M lie in it.
     "flags: *i64", "slots: i64", "scratch: *float", "slot: i64",
 )  # fmt: skip
-SLOTS = arguments("flags: *i64")
 
 
 def kernels(target: Target) -> list[Kernel]:
     """All forms, in the tile of a target."""
-    found = [Kernel("winograd_slots", _free_slots, SLOTS)]
+    found = []
     for form in FORMS:
         write = _winograd(form, tile_of(target.lanes))
         found.append(Kernel(f"winograd_f32_{form.name}", write, WINOGRAD))
@@ -115,12 +114,6 @@ def slot_floats(form: Form, lanes: int, block: int, channels: int) -> int:
 def _apart(size: int) -> int:
     """From one position to the next: whole lines, and one more, lest all meet in one cache set."""
     return -(-size // LINE) * LINE + LINE
-
-
-def _free_slots(k: Builder, flags: Pointer, first: Value, last: Value) -> None:
-    """Mark slots as free. A unit is a slot."""
-    for i in k.range(first, last):
-        k.store(flags, i * SLOT_FLAG, k.constant(0, I64))
 
 
 def _winograd(form: Form, tile: Tile) -> Callable[..., None]:

@@ -19,7 +19,7 @@ from itertools import accumulate, chain
 import numpy as np
 
 from martlet.graph import ABSENT
-from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
+from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.kernels.targets import TARGETS
 from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
@@ -131,6 +131,8 @@ class NativePlan:
         ]
         if fields:
             self._records[:, [KERNEL, BLOCK, UNITS, GRAIN]] = fields
+            if self.pool.threads > 1:
+                self._records[:, BESIDE] = self._beside(pairs)
 
     def _add(self, lowering: Lowering, scratch: list[int]) -> list[list[int]]:
         """Append the steps of a work; returns their arguments as words."""
@@ -142,6 +144,7 @@ class NativePlan:
             "status": [
                 self._status_address + STATUS_BYTES * n for n in range(len(lowering.statuses))
             ],
+            "slots": [self.pool.slots.ctypes.data],
         }
 
         def word(argument: Ref | float) -> int:
@@ -156,6 +159,26 @@ class NativePlan:
         self.steps += lowering.steps
         # Most are numbers, which need no call.
         return [[a if type(a) is int else word(a) for a in s.arguments] for s in lowering.steps]
+
+    def _beside(self, pairs: Pairs) -> list[int]:
+        """For each step: how many of those right before it may run beside it."""
+        from martlet.plan.order import Span, Touched, beside, rows, touched  # not for one thread
+
+        def span(i: int) -> Span:
+            spec, start = spec_of(self.plan, i), self._addresses[i]
+            if i not in self._pitches:
+                return Span(start, start + spec.nbytes)
+            assert spec.shape is not None
+            size = spec.dtype.numpy.itemsize
+            return rows(start, spec.nbytes, size * self._pitches[i], size * spec.shape[-1])
+
+        arena, status = self._arena.ctypes.data, self._status.address if self._status else 0
+        found: list[Touched] = []
+        for (work, lowering), scratch in zip(pairs, self._memory.scratch, strict=True):
+            if lowering is not None and lowering.steps:
+                found += touched(work, lowering, span, [arena + n for n in scratch], status)
+                status += STATUS_BYTES * len(lowering.statuses)
+        return beside(found)
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""

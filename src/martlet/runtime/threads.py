@@ -18,7 +18,7 @@ import weakref
 import numpy as np
 
 from martlet import log
-from martlet.kernels.slots import COUNT, SLOTS, STEPS, SYSCALL, THREADS, YIELD
+from martlet.kernels.slots import COUNT, SLOT_FLAG, SLOTS, STEPS, SYSCALL, THREADS, YIELD
 from martlet.runtime.image import LoadedImage
 
 
@@ -28,6 +28,8 @@ class Pool:
     def __init__(self, image: LoadedImage, threads: int) -> None:
         self.image = image
         self.threads = threads
+        self.slots = aligned(threads * SLOT_FLAG)
+        """The flags by which threads take slots of a step's scratch."""
         self._workers: list[threading.Thread] = []
         self._finalizer: weakref.finalize | None = None
         self._forget_workers()
@@ -75,6 +77,7 @@ class Pool:
 
     def _reset(self) -> None:
         """A block without workers, and none of them yet."""
+        self.slots[:] = 0  # in a child of `fork`, a thread that is not there may have one
         self._block = aligned(SLOTS)
         self._address = self._block.ctypes.data
         libc = ctypes.CDLL(None)

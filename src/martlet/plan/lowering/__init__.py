@@ -51,7 +51,7 @@ STATUS_BYTES = 16  # of the two words that a status is
 class Ref:
     """An address that is known once the arena is laid out: a tensor, scratch, or constant data."""
 
-    kind: str  # "tensor", "scratch", "data" or "status"
+    kind: str  # "tensor", "scratch", "data", "status" or "slots"
     index: int
     offset: int = 0  # bytes
 
@@ -199,6 +199,11 @@ class Lowering:
         """Working memory for this node's steps."""
         self.scratch_bytes.append(nbytes)
         return Ref("scratch", len(self.scratch_bytes) - 1)
+
+    def slots(self) -> Ref:
+        """A flag for each thread, all 0, by which threads take slots of a scratch that they give
+        back before they return (`kernels/winograd.py`): the same flags for all steps."""
+        return Ref("slots", 0)
 
     def status(self, problem: str, expected: str) -> Ref:
         """Two int64 words [found, value] for a kernel that meets a value which breaks a rule.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from martlet.kernels.strassen import PRODUCTS, slot_floats
-from martlet.kernels.winograd import SLOT_FLAG, tile_of
+from martlet.kernels.winograd import tile_of
 from martlet.plan.blocking import AGAIN, padded, shared, tile_time
 from martlet.plan.lowering import Lowering
 
@@ -54,15 +54,14 @@ def strassen(
         weights, "pack_strassen", columns, half, width,
         size=pairs * PRODUCTS * half * width, units=pairs,
     )  # fmt: skip
-    flags = lowering.scratch(8 * SLOT_FLAG * threads)
-    lowering.step("winograd_slots", flags, units=threads)
     lowering.step(
         "strassen_f32",
         lowering.input(0), lowering.data(factors),
         lowering.data(padded(lowering.call.value(2), columns, width)), lowering.output(),
         lowering.output() if residual is None else residual, int(residual is not None),
         rows, half, columns, lda, lowering.output_pitch(columns), lowering.residual_pitch(columns),
-        block, group, *interval, flags, threads, lowering.scratch(4 * slot * threads), slot,
+        block, group, *interval,
+        lowering.slots(), threads, lowering.scratch(4 * slot * threads), slot,
         units=units, grain=1,
     )  # fmt: skip
     return True

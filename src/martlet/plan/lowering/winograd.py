@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from martlet.kernels.gemm import Tile
-from martlet.kernels.winograd import FORMS, SLOT_FLAG, Form, slot_floats, tile_of
+from martlet.kernels.winograd import FORMS, Form, slot_floats, tile_of
 from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import aligned, padded
 from martlet.plan.lowering import Lowering
@@ -72,8 +72,6 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
         lambda: transformed(form, _turned(weights, choice), panel),
     )  # fmt: skip
     slot = slot_floats(form, lanes, block, depth)
-    flags = lowering.scratch(8 * SLOT_FLAG * lowering.threads)
-    lowering.step("winograd_slots", flags, units=lowering.threads)
     lowering.step(
         f"winograd_f32_{form.name}",
         lowering.input(0), lowering.data(taps),
@@ -84,7 +82,7 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
         y_height * y_width * r_pixel, *(y_width * r_pixel, r_pixel)[::turn],
         *(height, width)[::turn], depth, *(y_height, y_width)[::turn], channels,
         *(axis.before for axis in axes[::turn]), *interval, choice.tiles, block, group,
-        lowering.data(np.zeros(depth, np.float32)), flags, lowering.threads,
+        lowering.data(np.zeros(depth, np.float32)), lowering.slots(), lowering.threads,
         lowering.scratch(4 * slot * lowering.threads), slot,
         units=-(-choice.tiles // block) * -(-channels // (panel * group)), grain=1,
     )  # fmt: skip
