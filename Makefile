@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.10+ and make:
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
-# Others: emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
+# Others: wheel (with the kernel images of all processors, and try it), emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
 # test-all (long sweeps too), operators (their index and table), fuzz, benchmarks ZOO=folder (beside
 # other engines), clean.
 
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PROGRAMS := .venv-programs
 BENCH := .venv-bench
 
-.PHONY: demo test test-all emulator lint operators programs fuzz benchmarks clean
+.PHONY: demo test test-all wheel emulator lint operators programs fuzz benchmarks clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
@@ -51,6 +51,17 @@ test-all: $(VENV)/.test programs
 
 programs: $(PROGRAMS)/.installed
 	$(PROGRAMS)/bin/python -m pytest -q -o addopts= --noconftest tests/programs
+
+# The wheel is tried where there is nothing but NumPy.
+wheel: $(VENV)/.demo
+	rm -rf build/images build/try dist
+	mkdir -p build/images
+	for target in x86-64-avx512 x86-64-avx2 aarch64-neon; do \
+	  $(BIN)/martlet build-image --target $$target --output build/images/$$target.image || exit 1; done
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/try
+	build/try/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	build/try/bin/python tools/try_wheel.py examples/digits/digits_float.tflite
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests examples benchmarks tools
