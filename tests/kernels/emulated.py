@@ -16,14 +16,17 @@ here and with forbidden pages around: a kernel that reads or writes outside dies
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import mmap
 import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +41,7 @@ CALL, SYSTEM, FILL, FETCH = range(4)
 CODE, DATA = 0x400000, 0x10000000  # addresses of the guest's own segments
 SEGMENT = 0x10000
 PAGE = mmap.PAGESIZE
+BOCHS = Path(__file__).with_name("bochs_guest.py")
 
 
 class Calls(NamedTuple):
@@ -91,14 +95,17 @@ MACHINES = {
 }  # fmt: skip
 
 
+def needs_bochs(target: Target) -> bool:
+    """Whether code for a target is beyond QEMU, which has no AVX-512."""
+    return any(need.startswith("avx512") for need in target.needs)
+
+
 def can_emulate(target: Target) -> bool:
-    """Whether this machine has an emulator for a target (that of x86 has no AVX-512)."""
+    """Whether this machine has an emulator for a target."""
+    if needs_bochs(target):
+        return importlib.util.find_spec("bochscpu") is not None
     machine = MACHINES.get(target.machine)
-    return (
-        machine is not None
-        and shutil.which(machine.emulator[0]) is not None
-        and not any(need.startswith("avx512") for need in target.needs)
-    )
+    return machine is not None and shutil.which(machine.emulator[0]) is not None
 
 
 def guest_program(machine: Machine) -> EntryPoint:
@@ -174,6 +181,20 @@ class Guest:
     def __init__(self, target: Target) -> None:
         self.machine = MACHINES[target.machine]
         self._functions: dict[Any, int] = {}
+        with tempfile.TemporaryDirectory() as directory:
+            if needs_bochs(target):
+                command = [sys.executable, str(BOCHS)]
+            else:
+                program = Path(directory) / "guest"
+                program.write_bytes(self._program(target))
+                program.chmod(0o700)
+                command = [*self.machine.emulator, str(program)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.alive = True
+            self.fetch(DATA, 8)  # it has started once this is answered
+
+    def _program(self, target: Target) -> bytes:
+        """What QEMU is to run."""
         program = compile_object(guest_program(self.machine).module(target), target)
         by_hand = Section(True, 16, bytes.fromhex(self.machine.system))
         pieces = {
@@ -181,15 +202,7 @@ class Guest:
             "system": Piece("", {0: by_hand}, {"system": (0, 0)}),
         }
         code, offsets = link(pieces)
-        with tempfile.NamedTemporaryFile(delete=False) as file:
-            file.write(executable(self.machine, code, offsets["guest"]))
-            os.fchmod(file.fileno(), 0o700)
-        self._process = subprocess.Popen(
-            [*self.machine.emulator, file.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.alive = True
-        self.fetch(DATA, 8)  # it has started once this is answered
-        os.unlink(file.name)
+        return executable(self.machine, code, offsets["guest"])
 
     def _do(self, *words: int, sent: bytes = b"", wanted: int = 0) -> tuple[int, bytes]:
         assert self._process.stdin is not None
@@ -261,14 +274,15 @@ class Guest:
         return address
 
 
-_guests: dict[str, Guest] = {}
+_guests: dict[tuple[str, bool], Guest] = {}
 
 
 def guest(target: Target) -> Guest:
     """The process that stands for a target's machine; another one if the last died."""
-    running = _guests.get(target.machine)
+    kind = target.machine, needs_bochs(target)
+    running = _guests.get(kind)
     if running is None or not running.alive:
-        running = _guests[target.machine] = Guest(target)
+        running = _guests[kind] = Guest(target)
     return running
 
 

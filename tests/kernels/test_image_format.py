@@ -24,7 +24,8 @@ def test_what_was_packed_is_read() -> None:
     image = parse(memoryview(DATA), "x.image")
     assert image.target == "x86-64-avx2"
     assert image.machine == "x86_64"
-    assert image.needs == ["avx2", "bmi2", "f16c", "fma"]
+    assert image.needs == sorted(TARGET.needs)
+    assert {"avx2", "fma"} < set(image.needs)
     assert image.lanes == 8
     assert image.sources == "abc"
     assert image.offsets == {"one": 0, "two": 256}

@@ -21,8 +21,13 @@ class Target(NamedTuple):
     needs: frozenset[str]
 
 
-_AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
-_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+# All that LLVM takes for granted in code for x86-64-v3 and v4, as the System V ABI defines them.
+# A processor without `abm` or `bmi1` would run their instructions as others, with wrong results.
+# Linux hides what it does not save for a process (AVX and AVX-512 registers, XCR0).
+_AVX2 = frozenset({"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe", "popcnt"})
+_AVX512 = _AVX2 | {
+    "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni",
+}  # fmt: skip
 
 TARGETS = {
     target.name: target
