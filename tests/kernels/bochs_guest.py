@@ -26,6 +26,7 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,11 +35,14 @@ CALL, SYSTEM, FILL, FETCH = range(4)
 MMAP, MPROTECT, MUNMAP = 9, 10, 11  # system calls of x86-64 Linux
 EXCEPTIONS = {0: "division", 6: "invalid instruction", 13: "protection", 14: "page fault"}
 PRESENT, WRITABLE, NO_EXECUTE = 1, 2, 1 << 63
-HERE, OWN, STACK = 0x10000000, 0x20000000, 0x30000000  # addresses that the caller never gets
+HERE = 0x10000000  # `DATA` of `emulated.py`
+OWN, STACK = 1 << 46, 3 << 45  # addresses that nobody else gets
 STACK_PAGES = 256
 PROMISED = ("rbx", "rbp", "r12", "r13", "r14", "r15")  # registers that a function leaves alone
 # mov rax, cr3; mov cr3, rax (forgets what was known of page tables); call r10; hlt
 CALLING = bytes.fromhex("0f20d8 0f22d8 41ffd2 f4")
+# xor eax, eax; jmp rcx: system calls (of a thread that wakes nobody, say) do nothing
+SYSTEM_CALL = bytes.fromhex("31c0 ffe1")
 
 
 def load_emulator() -> Any:
@@ -82,7 +86,7 @@ class Memory:
 
     def __init__(self, bochscpu: Any) -> None:
         self._insert = bochscpu.memory.page_insert
-        self._physical = PAGE  # the next physical page; none is used twice
+        self._physical = 1 << 32  # the next physical page; none is used twice
         self._tables: dict[tuple[int, int], tuple[int, memoryview]] = {}
         self._regions: dict[int, tuple[int, mmap.mmap]] = {}
         self._free = 1 << 40  # the next address for who does not ask for a certain one
@@ -151,15 +155,20 @@ class Processor:
         self._bochscpu = bochscpu
         self._memory = memory
         self._session = bochscpu.Session()
-        self._session.missing_page_handler = self._missing_page
+        self.on_missing_page(self._missing_page)
         self._hook = bochscpu.Hook()
         self._hook.exception = self._exception
         self._hook.hlt = lambda session, _: session.stop()
         self._failure = ""
         memory.map(PAGE, OWN)
-        memory.bytes_at(OWN, len(CALLING))[:] = CALLING
+        code = CALLING + SYSTEM_CALL
+        memory.bytes_at(OWN, len(code))[:] = code
         memory.protect(OWN, PAGE, mmap.PROT_READ | mmap.PROT_EXEC)
         memory.map(STACK_PAGES * PAGE, STACK)
+
+    def on_missing_page(self, handler: Callable[[int], None]) -> None:
+        """handler: brings the physical page with an address, which is touched the first time."""
+        self._session.missing_page_handler = handler
 
     def _missing_page(self, physical: int) -> None:
         raise LookupError(f"no physical page {physical:#x}")
@@ -182,7 +191,8 @@ class Processor:
         state = self._bochscpu.State()
         state.cr0, state.cr3 = 0x80010033, self._memory.root  # PG, WP, NE, ET, MP, PE
         state.cr4 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 18  # PAE, OSFXSR, OSXMMEXCPT, OSXSAVE
-        state.efer = 1 << 8 | 1 << 10 | 1 << 11  # LME, LMA, NXE
+        state.efer = 1 | 1 << 8 | 1 << 10 | 1 << 11  # SCE, LME, LMA, NXE
+        state.star, state.lstar = 8 << 32, OWN + len(CALLING)
         state.xcr0, state.mxcsr, state.mxcsr_mask = 0xE7, 0x1F80, 0xFFFF
         state.fpcw, state.fptw, state.rflags = 0x37F, 0xFFFF, 2
         state.cs, data = self._segment(8, 0x209B), self._segment(16, 0xC93)

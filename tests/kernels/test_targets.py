@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from emulated import MACHINES
+from emulated import MACHINES, needs_bochs
 from martlet.kernels.targets import TARGETS, Target
 from native import targets
 
@@ -18,8 +18,11 @@ each = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_kernels_are_run(target: Target) -> None:
     if target in targets():
         return
-    emulator = MACHINES[target.machine].emulator[0]
-    lacking = "" if shutil.which(emulator) else f", and {emulator} is not installed"
+    if needs_bochs(target):
+        lacking = ", and bochscpu-python is not installed"
+    else:
+        emulator = MACHINES[target.machine].emulator[0]
+        lacking = "" if shutil.which(emulator) else f", and {emulator} is not installed"
     pytest.skip(f"this processor cannot run {target.name}{lacking}: kernels for it are not tested")
 
 
