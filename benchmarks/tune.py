@@ -27,7 +27,7 @@ import document
 from peers import processor
 
 from kernels import layer, least
-from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.forms import TILES, Tile
 from martlet.plan.lowering import convolution, strassen, winograd
 from martlet.plan.lowering.winograd import Choice
 from martlet.runtime.image import host_image

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from martlet.kernels.depthwise import SQUARES, kernels
+from martlet.kernels.depthwise import kernels
+from martlet.kernels.forms import DEPTHWISE_SQUARES, Square
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.targets import Target
-from martlet.kernels.windows import Square
 from native import guarded, run_kernel, targets
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
@@ -137,8 +137,8 @@ def check(name: str, target: Target, window: Window, arrays: Arrays, **how: Any)
     np.testing.assert_allclose(y, expected(*arrays, window, -1.5, 6.0), rtol=1e-5, atol=2e-5)
 
 
-ALL = [*(f"depthwise_f32_{square.name}" for square in SQUARES), "depthwise_f32"]
-squares = pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
+ALL = [*(f"depthwise_f32_{square.name}" for square in DEPTHWISE_SQUARES), "depthwise_f32"]
+squares = pytest.mark.parametrize("square", DEPTHWISE_SQUARES, ids=lambda s: s.name)
 
 
 @on_targets

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from martlet.kernels import gemm
-from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import blocking, pack, padded
 from native import guarded, run_kernel, targets

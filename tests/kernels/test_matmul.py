@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from build import const
 from lowered_node import compute, is_lowered
-from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.lowering import packing
 from native import targets

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from martlet.kernels import packing
-from martlet.kernels.gemm import TILES
+from martlet.kernels.forms import TILES
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import pack
 from native import guarded, run_kernel, targets

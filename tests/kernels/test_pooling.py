@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from build import const, one_node
 from lowered_node import compute, lower
-from martlet.kernels.pooling import SQUARES
+from martlet.kernels.forms import POOLING_SQUARES, Square
 from martlet.kernels.targets import Target
-from martlet.kernels.windows import Square
 from native import targets
 from pitched_node import compute_pitched
 
@@ -63,7 +62,7 @@ def test_any_image_and_window(
 @on_targets
 @pools
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("square", SQUARES, ids=lambda s: s.name)
+@pytest.mark.parametrize("square", POOLING_SQUARES, ids=lambda s: s.name)
 def test_square_windows(op: str, square: Square, padding: str, target: Target) -> None:
     taps, stride, *_ = square
     for width in (7 * stride, 8 * stride + 1, 14 * stride + 2, 20 * stride + 1):

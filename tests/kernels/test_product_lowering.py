@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from build import const
 from lowered import TARGET, lower, meaning, run_lowered
-from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.lowering import Fused, Lowering, Ref, convolution, lowering_of
 from native import targets

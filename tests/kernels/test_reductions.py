@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from build import const
 from lowered_node import compute, is_lowered
+from martlet.kernels.forms import REDUCED
+from martlet.kernels.reductions import REDUCTIONS
 from martlet.kernels.targets import Target
 from martlet.plan.lowering.reductions import CHUNK
 from native import host_targets, targets
@@ -198,3 +200,7 @@ def test_running_sums_of_rows_among_others(target: Target) -> None:
             target, "CUMSUM", inputs, {"reverse": reverse}, wider=(5, 3)
         )
         np.testing.assert_array_equal(found, expected)
+
+
+def test_plans_know_which_reductions_there_are() -> None:
+    assert {name: tuple(types) for name, types in REDUCTIONS.items()} == REDUCED

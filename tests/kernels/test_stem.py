@@ -9,7 +9,7 @@ import pytest
 
 from build import const
 from lowered import lower
-from martlet.kernels.stem import STEMS, Stem
+from martlet.kernels.forms import STEMS, Stem
 from martlet.kernels.targets import Target
 from martlet.kernels.winograd import tile_of
 from native import targets

@@ -7,10 +7,10 @@ import pytest
 
 from build import const
 from lowered import lower, meaning, run_lowered
+from martlet.kernels.forms import PRODUCTS, strassen_slot, tile_of
 from martlet.kernels.slots import SLOT_FLAG
-from martlet.kernels.strassen import PRODUCTS, kernels, slot_floats
+from martlet.kernels.strassen import kernels
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd import tile_of
 from martlet.plan.blocking import padded
 from martlet.plan.lowering.strassen import blocks, pays
 from native import guarded, run_kernel, targets
@@ -55,7 +55,7 @@ def product(
         added, ldr = guarded(residual), columns
     row_pairs, pairs = (rows + 1) // 2, -(-columns // (2 * width))
     block, group = min(block, row_pairs), min(group, pairs)
-    slot = slot_floats(target.lanes, block, half)
+    slot = strassen_slot(target.lanes, block, half)
     run_kernel(
         KERNELS[target.name], target, guarded(a), guarded(packed(weights, width)),
         padded(bias, columns, width), c, added, int(residual is not None), rows, half, columns,

@@ -9,10 +9,10 @@ import pytest
 
 from martlet.kernels import winograd
 from martlet.kernels.compiler import compile_object
+from martlet.kernels.forms import FORMS, Form, Transform, tile_of, winograd_slot
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import TARGETS, Target
-from martlet.kernels.winograd import FORMS, Form, slot_floats, tile_of
-from martlet.kernels.winograd_transforms import Transform
+from martlet.kernels.winograd_transforms import matrices
 from martlet.plan.blocking import padded
 from martlet.plan.lowering.winograd import transformed
 from native import guarded, host_targets, run_kernel, targets
@@ -47,7 +47,7 @@ def convolve(
     tile = tile_of(target.lanes)
     panel = tile.width(target.lanes)
     tiles = batches * -(-out_h // down.outputs) * -(-out_w // across.outputs)
-    slot = slot_floats(form, target.lanes, block, depth)
+    slot = winograd_slot(form, target.lanes, block, depth)
     x_pixel, y_pixel = depth + more, channels + 2 * more
     y = guarded(np.full(batches * out_h * out_w * y_pixel - 2 * more, -77, np.float32))
     other = y if residual is None else spread(residual, channels + more)
@@ -115,7 +115,7 @@ def check(
 
 @pytest.mark.parametrize("along", TRANSFORMS, ids=lambda t: f"F({t.outputs},{t.taps})")
 def test_transforms_are_exactly_a_sliding_window(along: Transform) -> None:
-    a, g, b = (np.array(m, object) for m in along.matrices)
+    a, g, b = (np.array(m, object) for m in matrices(along))
     taps = np.array([Fraction(3 * i + 1, i + 2) for i in range(along.taps)], object)
     inputs = np.array([Fraction(5 - 2 * i, i + 1) for i in range(along.size)], object)
     wanted = [sum(taps * inputs[i : i + along.taps]) for i in range(along.outputs)]
@@ -124,7 +124,7 @@ def test_transforms_are_exactly_a_sliding_window(along: Transform) -> None:
 
 def test_coefficients_of_the_transforms_are_exact_in_float32() -> None:
     for along in TRANSFORMS:
-        a, _, b = along.matrices
+        a, _, b = matrices(along)
         for c in (c for row in (*a, *b) for c in row):
             assert Fraction(float(np.float32(float(c)))) == c
 

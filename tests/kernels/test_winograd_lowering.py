@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from build import const, one_node
 from lowered import TARGET, lower, meaning, run_lowered
+from martlet.kernels.forms import FORMS, Transform, tile_of
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd import FORMS, tile_of
-from martlet.kernels.winograd_transforms import Transform
+from martlet.kernels.winograd_transforms import transform_weights
 from martlet.ops.operator import Spec
 from martlet.ops.sliding_window import Axis
 from martlet.plan.lowering import Fused, Lowering
@@ -169,7 +169,7 @@ def test_transformed_weights_are_panels_padded_with_zeros() -> None:
     form = FORMS[1]
     weights = normal(5, 3, 3, 2)
     u = transformed(form, weights, 4).reshape(2, 36, 2, 4)
-    g = Transform(4, 3).weights()
+    g = transform_weights(Transform(4, 3))
     for channel in range(8):
         for depth in range(2):
             wanted = np.zeros((6, 6))

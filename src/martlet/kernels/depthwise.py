@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from martlet.kernels.forms import DEPTHWISE_SQUARES, Square
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, Builder, Pointer, Value, arguments
 from martlet.kernels.packing import packers
@@ -25,7 +26,6 @@ from martlet.kernels.windows import (
     WINDOW,
     Image,
     Reduction,
-    Square,
     Tile,
     Window,
     clamp,
@@ -33,12 +33,6 @@ from martlet.kernels.windows import (
     each_window,
 )
 
-SQUARES = (
-    Square(3, 1, 4, rows=2), Square(3, 1, 7), Square(3, 2, 7), Square(5, 1, 7), Square(5, 2, 7),
-    Square(3, 1, 4), Square(3, 2, 4), Square(5, 1, 4), Square(5, 2, 4),
-)  # fmt: skip
-"""Windows with kernels of their own; the first that fits is taken. Sizes of images in networks
-are often multiples of 7, and no other tile of one row is faster where they are not."""
 OPERANDS = (
     "x: *float", "weights: *float", "bias: *float", "y: *float", "low: float", "high: float",
 )  # fmt: skip
@@ -147,6 +141,9 @@ def pack(
 def kernels(target: Target) -> list[Kernel]:
     """All depthwise kernels."""
     operands = arguments(*OPERANDS, *IMAGE)
-    squares = [Kernel(f"depthwise_f32_{s.name}", square_windows(s), operands) for s in SQUARES]
+    squares = [
+        Kernel(f"depthwise_f32_{square.name}", square_windows(square), operands)
+        for square in DEPTHWISE_SQUARES
+    ]
     window = Kernel("depthwise_f32", any_window, arguments(*OPERANDS, *IMAGE, *WINDOW))
     return [window, *squares, *packers("pack_depthwise", pack, "taps", "channels")]

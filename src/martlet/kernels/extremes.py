@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from martlet.kernels.forms import LINE_PAIR
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I32, I64, Builder, Pointer, Type, Value, arguments
-from martlet.kernels.reductions import LARGEST, LINE, REDUCTIONS, SMALLEST, Totals, gathered
+from martlet.kernels.reductions import LARGEST, REDUCTIONS, SMALLEST, Totals, gathered
 from martlet.kernels.rows import pieces, row_fields, rows
 from martlet.kernels.targets import Target
 
@@ -89,7 +90,7 @@ def arg_columns(name: str, apart: bool = False) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         x_step, fields = (rest[0], rest[1:]) if apart else (k.constant(1, I64), rest)
         flip = flip.to(I32)
-        widest = k.lanes if apart else max(k.lanes, LINE // 4)
+        widest = k.lanes if apart else max(k.lanes, LINE_PAIR // 4)
         for (x_at, y_at), start, stop in rows(k, fields[:-2], *fields[-2:]):
             for at, lanes in pieces(k, start, stop, widest):
                 column = x + (x_at + at * x_step)

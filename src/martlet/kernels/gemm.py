@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from martlet.kernels.forms import MAX_RUNS, TILES, Tile
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
     F32,
@@ -50,60 +51,8 @@ from martlet.kernels.targets import Target
 from martlet.kernels.unrolled import unrolled
 from martlet.records import NamedTuple, dataclass, replace
 
-
-class Tile(NamedTuple):
-    """Sums in registers: rows times vectors, or columns in a tile of dot products.
-
-    fewer: rows of the tiles for what is left over, rows - 1 down to 1.
-    """
-
-    rows: int
-    vectors: int
-    fewer: tuple[int, ...]
-    dots: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.rows}x{self.vectors}{'_dot' * self.dots}"
-
-    @property
-    def shorter(self) -> int:
-        """One row less, where there are such tiles, and rows are independent; else 0.
-
-        Dot products of convolutions add up differently with other rows beside theirs.
-        """
-        return 0 if self.dots or self.rows - 1 not in self.fewer else self.rows - 1
-
-    def width(self, lanes: int) -> int:
-        """Columns of a panel."""
-        return self.vectors * (1 if self.dots else lanes)
-
-
-_DOTS = (
-    Tile(8, 1, (7, 4, 2, 1), dots=True), Tile(4, 2, (3, 2, 1), dots=True),
-    Tile(2, 4, (1,), dots=True),
-)  # fmt: skip
-# By the float32 in a vector of the target. `rows * vectors + vectors + 1` registers are needed.
-TILES = {
-    4: (
-        Tile(8, 2, (7, 4, 2, 1)), Tile(6, 3, (5, 4, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
-        Tile(1, 8, ()), *_DOTS,
-    ),
-    8: (
-        Tile(6, 2, (5, 4, 2, 1)), Tile(4, 3, (3, 2, 1)), Tile(12, 1, (11, 8, 4, 2, 1)),
-        Tile(1, 8, ()), *_DOTS,
-    ),
-    16: (
-        Tile(14, 2, (13, 10, 7, 4, 2, 1)), Tile(8, 3, (7, 4, 2, 1)), Tile(6, 4, (5, 4, 2, 1)),
-        Tile(14, 1, (13, 10, 7, 4, 2, 1)), Tile(1, 8, ()), *_DOTS,
-    ),
-}  # fmt: skip
-
 LINE = 16  # float32 in a cache line
 AHEAD = 1024  # float32: how far ahead B is asked for where it has one reader
-
-MAX_RUNS = 256
-"""How many runs a window may have; their addresses lie on the stack."""
 
 _PRODUCT = (
     "a: *float", "b: *float", "bias: *float", "c: *float", "residual: *float", "products: *i64",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from martlet.kernels.forms import BAND
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I8, I16, I32, Builder, Pointer, Value, arguments
 from martlet.kernels.rows import pieces, row_fields, rows
@@ -160,7 +161,6 @@ def blend_pixels(
 
 
 TILE = 4
-BAND = 16
 """Rows of a matrix that are turned together: a cache line of the target."""
 
 

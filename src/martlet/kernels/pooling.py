@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from martlet.kernels.forms import POOLING_SQUARES, Square
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, F64, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
@@ -23,7 +24,6 @@ from martlet.kernels.windows import (
     WINDOW,
     Image,
     Reduction,
-    Square,
     Tile,
     Window,
     clamp,
@@ -31,7 +31,6 @@ from martlet.kernels.windows import (
     each_window,
 )
 
-SQUARES = Square(2, 2, 7), Square(3, 1, 7), Square(3, 2, 7)
 """Windows with kernels of their own."""
 LINE = 16  # elements of a cache line
 LEAST = float(np.finfo(np.float32).min)
@@ -188,7 +187,7 @@ def kernels(target: Target) -> list[Kernel]:
         found.append(
             Kernel(f"{name}_f32", any_window(reduction), arguments(*operands, *IMAGE, *WINDOW))
         )
-        for square in SQUARES:
+        for square in POOLING_SQUARES:
             write = square_windows(reduction, square)
             found.append(Kernel(f"{name}_f32_{square.name}", write, arguments(*operands, *IMAGE)))
     return found

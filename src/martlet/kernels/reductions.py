@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from martlet.kernels.forms import LINE_PAIR, SHORT
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F64, I64, Builder, Pointer, Type, Value, arguments
 from martlet.kernels.rows import pieces, row_fields, rows
@@ -30,7 +31,6 @@ from martlet.kernels.targets import Target
 from martlet.records import dataclass
 
 TOGETHER = 8  # vectors, or rows of them, are combined before they join the total
-LINE = 128  # bytes
 
 Pair = Callable[[Builder, Value, Value], Value]
 
@@ -106,7 +106,6 @@ REDUCTIONS: dict[str, dict[str, Reduction]] = {
     "all": {"i8": Reduction(lambda k, a, b: a & b)},
 }
 """By name and element type. `any` and `all` are of bytes that are 0 or 1."""
-SHORT = {"float": "f32", "i8": "i8", "i32": "i32", "i64": "i64"}
 OUTER = ("count2: i64", "step2: i64", "count1: i64", "step1: i64")
 
 
@@ -201,7 +200,7 @@ def reduce_columns(how: Reduction, apart: bool = False) -> Callable[..., None]:
         # Integers gain little from it, and their kernels compile sooner without.
         together = TOGETHER if x.element.is_float else 1
         whole = count0 // together * together
-        widest = k.lanes if apart else max(k.lanes, LINE // x.element.element_bytes)
+        widest = k.lanes if apart else max(k.lanes, LINE_PAIR // x.element.element_bytes)
 
         def load(column: Pointer, row: Value, lanes: int) -> Value:
             if not apart:
@@ -239,7 +238,7 @@ def cumulative_sum(
 ) -> None:  # fmt: skip
     """Sums up to each element, or (`exclusive`) up to the one before it."""
     before = exclusive.differs(0)
-    widest = LINE // x.element.element_bytes
+    widest = LINE_PAIR // x.element.element_bytes
     for (x_at, y_at), first, last in rows(k, fields[:-2], *fields[-2:]):
         for at, lanes in pieces(k, first, last, widest):
             total = k.variable(k.zeros(x.element, lanes))

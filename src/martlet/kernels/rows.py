@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from martlet.kernels.forms import OUTER
 from martlet.kernels.language import Builder, Value
-
-OUTER = 3
-"""Indices that choose a row."""
 
 
 def row_fields(*tensors: str) -> tuple[str, ...]:

@@ -16,29 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from martlet.kernels.gemm import Tile
+from martlet.kernels.forms import CHANNELS, STEMS, Stem, Tile, tile_of
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
 from martlet.kernels.windows import IMAGE, Image, clamp, taps_inside
-from martlet.kernels.winograd import tile_of
-from martlet.records import NamedTuple
 
-CHANNELS = 3
-
-
-class Stem(NamedTuple):
-    """Windows of taps x taps, without dilation."""
-
-    taps: int
-    stride: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.taps}x{self.taps}s{self.stride}"
-
-
-STEMS = (Stem(3, 1), Stem(3, 2), Stem(7, 2))
 OPERANDS = (
     "x: *float", "weights: *float", "bias: *float", "y: *float", "low: float", "high: float",
 )  # fmt: skip

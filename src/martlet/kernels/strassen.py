@@ -27,7 +27,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from martlet.kernels.gemm import Tile, _tiles
+from martlet.kernels.forms import LINE, PRODUCTS, Tile, tile_of
+from martlet.kernels.gemm import _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, Variable, arguments
 from martlet.kernels.movement import TILE
@@ -35,9 +36,8 @@ from martlet.kernels.packing import packers, square
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.kernels.unrolled import unrolled
-from martlet.kernels.winograd import LINE, _take_slot, tile_of
+from martlet.kernels.winograd import _take_slot
 
-PRODUCTS = 7
 STRASSEN = arguments(
     "a: *float", "b: *float", "bias: *float", "c: *float", "residual: *float", "adds: i64",
     # half: of the depth.
@@ -54,12 +54,6 @@ def kernels(target: Target) -> list[Kernel]:
     """The product, in the tile of a target, and what packs its weights."""
     product = Kernel("strassen_f32", _strassen(tile_of(target.lanes)), STRASSEN)
     return [product, *packers("pack_strassen", pack, "columns", "half", "width")]
-
-
-def slot_floats(lanes: int, block: int, half: int) -> int:
-    """The size of a slot in float32: S1 to S4, X, V and zeros."""
-    row = (half + LINE - 1) // LINE * LINE + LINE
-    return 4 * block * row + (2 * block + 1) * tile_of(lanes).width(lanes)
 
 
 def _row(half: Value) -> Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from martlet.kernels.forms import Square
 from martlet.kernels.language import I64, Builder, Pointer, Value, Variable
 from martlet.records import NamedTuple
 
@@ -98,28 +99,6 @@ class Image(NamedTuple):
         top = row % self.out_height * stride - self.pad_top
         source = x + ((row // self.out_height * self.height + top) * self.x_row + channel)
         return top, source, y + (row * self.y_row + channel)
-
-
-class Square(NamedTuple):
-    """Windows of taps x taps, without dilation, of which `tile` neighbours are reduced at once.
-
-    rows: the same neighbours of so many output rows, 1 or 2, where there are two.
-    """
-
-    taps: int
-    stride: int
-    tile: int
-    rows: int = 1
-
-    @property
-    def name(self) -> str:
-        rows = f"{self.rows}x" if self.rows > 1 else ""
-        return f"{self.taps}x{self.taps}s{self.stride}_{rows}{self.tile}"
-
-    @property
-    def reach(self) -> int:
-        """Columns of the image under a tile."""
-        return self.stride * (self.tile - 1) + self.taps
 
 
 class Tile(NamedTuple):

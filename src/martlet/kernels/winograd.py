@@ -27,7 +27,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from martlet.kernels.gemm import TILES, Tile, _tiles
+from martlet.kernels.forms import FORMS, LINE, PLACE, Form, Tile, tile_of
+from martlet.kernels.gemm import _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
     F32,
@@ -41,40 +42,10 @@ from martlet.kernels.language import (
 )
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd_transforms import Transform
+from martlet.kernels.winograd_transforms import transform_inputs, transform_products
 from martlet.records import NamedTuple, dataclass
 
-
-class Form(NamedTuple):
-    """Transforms along the two axes of an image; where only one has any, it is the second."""
-
-    down: Transform
-    across: Transform
-
-    @property
-    def name(self) -> str:
-        down, across = self
-        return f"{down.outputs}x{across.outputs}_{down.taps}x{across.taps}"
-
-    @property
-    def positions(self) -> int:
-        return self.down.size * self.across.size
-
-
-NONE = Transform(1, 1)
-FORMS = (
-    Form(Transform(2, 3), Transform(4, 3)),
-    Form(Transform(4, 3), Transform(4, 3)),
-    Form(Transform(4, 3), Transform(6, 3)),
-    Form(Transform(4, 5), Transform(4, 5)),
-    Form(NONE, Transform(4, 3)),
-    Form(NONE, Transform(4, 7)),
-)
-_TILES = {4: "8x2", 8: "6x2", 16: "14x2"}  # of `gemm.py`, by the float32 in a vector
-
 AHEAD = 1024  # float32: how far ahead a panel of U is asked for
-LINE = 16  # float32 in a cache line
-PLACE = 4  # 64-bit words about a tile
 
 WINOGRAD = arguments(
     "x: *float", "u: *float", "bias: *float", "y: *float", "residual: *float", "adds: i64",
@@ -97,23 +68,6 @@ def kernels(target: Target) -> list[Kernel]:
         write = _winograd(form, tile_of(target.lanes))
         found.append(Kernel(f"winograd_f32_{form.name}", write, WINOGRAD))
     return found
-
-
-def tile_of(lanes: int) -> Tile:
-    """The tile of the products."""
-    return next(tile for tile in TILES[lanes] if tile.name == _TILES[lanes])
-
-
-def slot_floats(form: Form, lanes: int, block: int, channels: int) -> int:
-    """The size of a slot in float32, for blocks of so many tiles."""
-    row = -(-channels // lanes) * lanes
-    v, m = (form.positions * _apart(block * n) for n in (row, tile_of(lanes).width(lanes)))
-    return -(-2 * PLACE * block // LINE) * LINE + v + m
-
-
-def _apart(size: int) -> int:
-    """From one position to the next: whole lines, and one more, lest all meet in one cache set."""
-    return -(-size // LINE) * LINE + LINE
 
 
 def _winograd(form: Form, tile: Tile) -> Callable[..., None]:
@@ -172,7 +126,7 @@ def _winograd(form: Form, tile: Tile) -> Callable[..., None]:
 
 
 def _lines(size: Value) -> Value:
-    """`_apart` in the kernel."""
+    """`forms.apart` in the kernel."""
     return (size + (LINE - 1)) // LINE * LINE + LINE
 
 
@@ -227,7 +181,7 @@ class _Input:
                         k.load(k.pointer_at(self.table + column, i * self.lanes, F32), c, mask)
                         for i in range(down.size)
                     ]
-                    for i, value in enumerate(down.inputs(k, values)):
+                    for i, value in enumerate(transform_inputs(k, down, values)):
                         k.store(self.half, (column + i * across.size) * k.lanes, value)
             for line in k.range(0, down.size):
                 if down.size > 1:
@@ -238,7 +192,7 @@ class _Input:
                         for j in range(across.size)
                     ]
                 place = v + (line * across.size * v_apart + c)
-                for j, value in enumerate(across.inputs(k, values)):
+                for j, value in enumerate(transform_inputs(k, across, values)):
                     k.store(place + v_apart * j, 0, value)
 
     def _line(self, line: Value) -> list[Value]:
@@ -334,7 +288,7 @@ class _Output:
             for at in k.range(0, across.size):
                 under = m + at * m_apart
                 values = [k.load(under + m_apart * (i * across.size)) for i in range(down.size)]
-                for i, value in enumerate(down.results(k, values)):
+                for i, value in enumerate(transform_products(k, down, values)):
                     k.store(self.half, (at + i * across.size) * k.lanes, value)
         y = self.y + (k.scalar(place, 0) + column)
         r = self.residual + (k.scalar(place, 1) + column)
@@ -346,7 +300,7 @@ class _Output:
             else:
                 values = [k.load(m + m_apart * j) for j in range(across.size)]
             bias = k.load(self.bias, column)
-            results = [value + bias for value in across.results(k, values)]
+            results = [value + bias for value in transform_products(k, across, values)]
             whole = pixels >= across.outputs
             here, other = y + line * self.y_line, r + line * self.r_line
             with k.when(whole):

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from martlet.kernels.forms import Transform
 from martlet.kernels.language import Builder, Value
-from martlet.records import NamedTuple
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -42,33 +42,24 @@ _PAIRS = {
 Row = tuple["Fraction", ...]
 
 
-class Transform(NamedTuple):
-    """F(outputs, taps) along one axis; F(1, 1) leaves it as it is."""
+def matrices(form: Transform) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[Row, ...]]:
+    """(A, G, B): outputs x size, size x taps, size x size."""
+    return _matrices(form.outputs, form.taps)
 
-    outputs: int
-    taps: int
 
-    @property
-    def size(self) -> int:
-        """Inputs under a tile, and multiplications."""
-        return self.outputs + self.taps - 1
+def transform_weights(form: Transform) -> np.ndarray:
+    """G in float64."""
+    return np.array(matrices(form)[1], np.float64)
 
-    @property
-    def matrices(self) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[Row, ...]]:
-        """(A, G, B): outputs x size, size x taps, size x size."""
-        return _matrices(self.outputs, self.taps)
 
-    def weights(self) -> np.ndarray:
-        """G in float64."""
-        return np.array(self.matrices[1], np.float64)
+def transform_inputs(k: Builder, form: Transform, values: Sequence[Value]) -> list[Value]:
+    """B · values."""
+    return _rows(k, matrices(form)[2], values)
 
-    def inputs(self, k: Builder, values: Sequence[Value]) -> list[Value]:
-        """B · values."""
-        return _rows(k, self.matrices[2], values)
 
-    def results(self, k: Builder, values: Sequence[Value]) -> list[Value]:
-        """A · values."""
-        return _columns(k, self.matrices[0], values)
+def transform_products(k: Builder, form: Transform, values: Sequence[Value]) -> list[Value]:
+    """A · values."""
+    return _columns(k, matrices(form)[0], values)
 
 
 def _fraction(value: str | int) -> Fraction:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from martlet.kernels.gemm import TILES, Tile
+from martlet.kernels.forms import TILES, Tile
 from martlet.plan.arena import ALIGNMENT
 from martlet.records import NamedTuple
 

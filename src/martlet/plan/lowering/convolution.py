@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from martlet.kernels.gemm import MAX_RUNS, TILES
+from martlet.kernels.forms import MAX_RUNS, TILES
 from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import Blocking, blocking
 from martlet.plan.lowering import Lowering, lowers

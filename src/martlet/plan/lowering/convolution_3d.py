@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from martlet.kernels.gemm import Tile
+from martlet.kernels.forms import Tile
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.blocking import Blocking, padded
 from martlet.plan.lowering import Lowering, Ref, lowers

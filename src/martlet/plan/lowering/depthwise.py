@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.depthwise import SQUARES
+from martlet.kernels.forms import DEPTHWISE_SQUARES
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import clamp_of
 from martlet.plan.lowering.movement import Block, copy
@@ -43,7 +43,7 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
         x, x_pixel = repeated, channels
     image, units = image_arguments(lowering, axes, channels, x_pixel)
     weights, lanes = call.value(1), lowering.lanes
-    square = None if weights is None else square_window(axes, channels, SQUARES, lanes)
+    square = None if weights is None else square_window(axes, channels, DEPTHWISE_SQUARES, lanes)
     if square is not None and weights is not None:
         taps, vectors = square.taps**2, math.ceil(channels / lanes)
         packed = lowering.pack(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from martlet.dtypes import DType
-from martlet.kernels.reductions import LINE
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import LINE_PAIR, OUTER
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.reductions import (
     LEAST_ELEMENTS,
@@ -49,7 +48,7 @@ def arg_extreme(lowering: Lowering) -> bool:
     units = math.prod(others)
     numbers = [0 if call.op == "ARG_MAX" else FLIPS.get(name, -1)]
     numbers.append(int(call.output().dtype is DType.INT64))
-    multiple = LINE // 4
+    multiple = LINE_PAIR // 4
     if inner > 1 or count == 1:
         form = "columns"
         numbers += [count, inner]

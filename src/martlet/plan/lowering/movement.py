@@ -20,8 +20,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.movement import BAND
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import BAND, OUTER
 from martlet.ops.joining import rescaled
 from martlet.ops.padding import pad_edges
 from martlet.ops.permuting import permutation

@@ -7,8 +7,7 @@ import math
 
 import numpy as np
 
-from martlet.kernels.gemm import TILES, Tile
-from martlet.kernels.movement import BAND
+from martlet.kernels.forms import BAND, TILES, Tile
 from martlet.plan.blocking import _cost, pack, padded
 from martlet.plan.lowering import Lowering, Ref
 from martlet.records import NamedTuple

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import OUTER
 from martlet.ops.padding import pad_edges, placement, stablehlo_paddings, stored_zero
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.movement import (

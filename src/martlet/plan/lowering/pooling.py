@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from martlet.dtypes import DType
-from martlet.kernels.pooling import LINE, SQUARES
+from martlet.kernels.forms import LINE, POOLING_SQUARES
 from martlet.ops.pooling import image_windows
 from martlet.plan.lowering import GRAINS, Lowering, lowers
 from martlet.plan.lowering.dense import clamp_of
@@ -35,7 +35,7 @@ def pool(lowering: Lowering) -> bool:
         return True
     channels = call.shape(0)[3]
     image, units = image_arguments(lowering, axes, channels, lowering.pitch(0))
-    square = square_window(axes, channels, SQUARES, LINE)
+    square = square_window(axes, channels, POOLING_SQUARES, LINE)
     kernel = KERNELS[call.op] if square is None else f"{KERNELS[call.op]}_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.gemm import Tile
+from martlet.kernels.forms import Tile
 from martlet.ops.rnn import AUXILIARY, Cell, one_cell, two_cells
 from martlet.ops.svdf import BIAS, FEATURES, STATE, TIME, X
 from martlet.plan.blocking import blocking, pack, padded

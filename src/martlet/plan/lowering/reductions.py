@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.reductions import LINE, REDUCTIONS, SHORT
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import LINE_PAIR, OUTER, REDUCED, SHORT
 from martlet.ops.operator import Call
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.strides import (
@@ -81,14 +80,14 @@ class _Reduction:
         fields = row_fields([*others, Dimension(last.size, 1, 1)])
         *outer, inner = reduced
         numbers = [divisor, inner.size, inner.x, *_loops(outer), last.x, *fields]
-        self._step("short_rows", x, y, kept, reduced, numbers, multiple=LINE // 4)
+        self._step("short_rows", x, y, kept, reduced, numbers, multiple=LINE_PAIR // 4)
 
     def columns(self, x: Ref, y: Ref, kept: Dimensions, reduced: Dimensions, divisor: int) -> None:
         """The last kept dimension is the last of all."""
         *outer, inner = reduced or [Dimension(1, 0, 0)]
         numbers = [divisor, inner.size, inner.x, *_loops(outer), *row_fields(kept)]
         itemsize = self.lowering.call.dtype(0).numpy.itemsize
-        self._step("columns", x, y, kept, reduced, numbers, multiple=LINE // itemsize)
+        self._step("columns", x, y, kept, reduced, numbers, multiple=LINE_PAIR // itemsize)
 
     def _step(
         self, form: str, x: Ref, y: Ref, kept: Dimensions, reduced: Dimensions,
@@ -128,7 +127,7 @@ def reduce(lowering: Lowering) -> bool:
     count = math.prod(shape[i] for i in axes or ())
     if (name, element) == ("mean", "float"):
         name = "sum"
-    if axes is None or element not in REDUCTIONS[name] or count == 0:
+    if axes is None or element not in REDUCED[name] or count == 0:
         return False
     if 0 in shape:
         return True
@@ -256,6 +255,6 @@ def cumulative_sum(lowering: Lowering) -> bool:
     lowering.step(
         f"cumulative_sum_{SHORT[ELEMENTS[dtype]]}", source, target, count, *steps,
         int(bool(call.option("exclusive"))), *row_fields(kept),
-        units=units, grain=grain(lowering, units, least, LINE // dtype.numpy.itemsize),
+        units=units, grain=grain(lowering, units, least, LINE_PAIR // dtype.numpy.itemsize),
     )  # fmt: skip
     return True

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import OUTER
 from martlet.plan.lowering import Lowering, Ref
 from martlet.plan.lowering.strides import (
     CACHE_LINE,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from martlet.kernels.stem import CHANNELS, STEMS, Stem
-from martlet.kernels.winograd import tile_of
+from martlet.kernels.forms import CHANNELS, STEMS, Stem, tile_of
 from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering

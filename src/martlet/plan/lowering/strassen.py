@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from martlet.kernels.strassen import PRODUCTS, slot_floats
-from martlet.kernels.winograd import tile_of
+from martlet.kernels.forms import PRODUCTS, strassen_slot, tile_of
 from martlet.plan.blocking import AGAIN, padded, shared, tile_time
 from martlet.plan.lowering import Lowering
 
@@ -48,7 +47,7 @@ def strassen(
     tile, half = tile_of(lanes), depth // 2
     width = tile.width(lanes)
     block, group, units = blocks(images, rows, columns, depth, lanes, threads)
-    residual, slot = lowering.residual(), slot_floats(lanes, block, half)
+    residual, slot = lowering.residual(), strassen_slot(lanes, block, half)
     pairs = -(-columns // (2 * width))
     factors = lowering.pack(
         weights, "pack_strassen", columns, half, width,

@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from martlet.kernels.rows import OUTER
+from martlet.kernels.forms import OUTER
 from martlet.plan.lowering import GRAINS, Lowering
 
 Ints = tuple[int, ...]

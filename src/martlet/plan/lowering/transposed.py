@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from martlet.kernels.gemm import Tile
+from martlet.kernels.forms import Tile
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.blocking import pack, padded
 from martlet.plan.lowering import Lowering, lowers

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from martlet.kernels.gemm import Tile
+from martlet.kernels.forms import Tile
 from martlet.ops.sliding_window import window_axes
 from martlet.plan.blocking import pack
 from martlet.plan.lowering import Lowering, lowers

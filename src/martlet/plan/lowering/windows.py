@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from martlet.kernels.windows import Square
+from martlet.kernels.forms import Square
 from martlet.ops.sliding_window import Axis
 from martlet.plan.lowering import Lowering
 

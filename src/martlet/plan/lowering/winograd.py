@@ -22,8 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from martlet.kernels.gemm import Tile
-from martlet.kernels.winograd import FORMS, Form, slot_floats, tile_of
+from martlet.kernels.forms import FORMS, Form, Tile, tile_of, winograd_slot
 from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import aligned, padded
 from martlet.plan.lowering import Lowering
@@ -71,7 +70,7 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
         weights, ("winograd", form, choice.swapped, panel),
         lambda: transformed(form, _turned(weights, choice), panel),
     )  # fmt: skip
-    slot = slot_floats(form, lanes, block, depth)
+    slot = winograd_slot(form, lanes, block, depth)
     lowering.step(
         f"winograd_f32_{form.name}",
         lowering.input(0), lowering.data(taps),
@@ -192,7 +191,9 @@ def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
     u = aligned(panels * form.positions * depth * width)
     u = u.reshape(panels, down.size, across.size, depth * width)
     part = np.zeros((rows.shape[1], width))
-    g_down, g_across = down.weights(), across.weights()
+    from martlet.kernels.winograd_transforms import transform_weights  # not for all models
+
+    g_down, g_across = transform_weights(down), transform_weights(across)
     for i in range(panels):
         some = rows[i * width : (i + 1) * width]
         part[:, : len(some)] = some.T
