@@ -10,7 +10,7 @@ from martlet.kernels.builder import build
 from martlet.kernels.executor import entry_points
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import Builder, Pointer, Value, arguments
-from martlet.kernels.slots import BLOCK, GRAIN, KERNEL, SLOTS, UNITS
+from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.runtime.image import LoadedImage, host_targets
 from martlet.runtime.threads import aligned
 
@@ -41,36 +41,40 @@ def build_image(path: Path) -> None:
 
 
 class Steps:
-    """`count` steps, each of which reads in reverse what the one before it wrote."""
+    """`count` steps of as many chains in turns: each reads in reverse what the last step of its
+    chain wrote, and may run beside those of the others."""
 
-    def __init__(self, image: LoadedImage, count: int, rounds: int) -> None:
-        self.rows = np.zeros((count + 1, UNITS_PER_STEP), np.uint32)
+    def __init__(self, image: LoadedImage, count: int, rounds: int, chains: int = 1) -> None:
+        self.rows = np.zeros((count + chains, UNITS_PER_STEP), np.uint32)
         self.rounds = rounds
         self.count = count
+        self.chains = chains
         self.records = aligned(SLOTS * count).reshape(-1, SLOTS)
         self._blocks = np.zeros((count, 4), np.int64)
         for i, (record, block) in enumerate(zip(self.records, self._blocks, strict=True)):
-            block[:] = (
-                self.rows[i].ctypes.data, self.rows[i + 1].ctypes.data, UNITS_PER_STEP, rounds,
-            )  # fmt: skip
-            record[[KERNEL, BLOCK, UNITS, GRAIN]] = (
-                image.address("mirror"), block.ctypes.data, UNITS_PER_STEP, 1,
+            x, y = (self.rows[k].ctypes.data for k in (i, i + chains))
+            block[:] = x, y, UNITS_PER_STEP, rounds
+            record[[KERNEL, BLOCK, UNITS, GRAIN, BESIDE]] = (
+                image.address("mirror"), block.ctypes.data, UNITS_PER_STEP, 1, chains - 1,
             )  # fmt: skip
 
     def start(self, seed: int) -> None:
         """New values to begin with; what the steps wrote is forgotten."""
         self.rows[:] = 0
-        self.rows[0] = np.random.default_rng(seed).integers(0, 1 << 32, UNITS_PER_STEP)
-
-    def expected(self) -> np.ndarray:
-        factor, term = 1, 0
-        for _ in range(self.rounds):
-            factor, term = factor * FACTOR % 2**32, (term * FACTOR + 1) % 2**32
-        row = self.rows[0]
-        for _ in range(self.count):
-            row = row[::-1] * np.uint32(factor) + np.uint32(term)
-        return row
+        begin = self.rows[: self.chains]
+        begin[:] = np.random.default_rng(seed).integers(0, 1 << 32, begin.shape)
 
     def right(self) -> bool:
-        """Whether the last row is what it must be, to the bit."""
-        return self.rows[-1].tobytes() == self.expected().tobytes()
+        """Whether all rows are what they must be, to the bit."""
+        return self.rows.tobytes() == computed(self.rows, self.chains, self.rounds).tobytes()
+
+
+def computed(rows: np.ndarray, chains: int, rounds: int) -> np.ndarray:
+    """What the steps make of the first rows."""
+    factor, term = 1, 0
+    for _ in range(rounds):
+        factor, term = factor * FACTOR % 2**32, (term * FACTOR + 1) % 2**32
+    expected = rows.copy()
+    for i in range(len(rows) - chains):
+        expected[i + chains] = expected[i, ::-1] * np.uint32(factor) + np.uint32(term)
+    return expected

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from martlet.kernels.slots import GRAIN
 from martlet.runtime.image import LoadedImage
 from martlet.runtime.threads import Pool
 from steps import Steps, build_image
@@ -88,6 +89,25 @@ def test_a_hundred_steps_give_the_same_to_the_bit(
     pool.close()
 
 
+@pytest.mark.parametrize("chains", [2, 3, 7])
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_steps_that_run_beside_each_other(image: LoadedImage, threads: int, chains: int) -> None:
+    pool, steps = Pool(image, threads), Steps(image, 40, 30, chains)
+    for seed in range(100):
+        steps.records[:, GRAIN] = 1 + seed % 40  # some threads find nothing to do
+        assert run(pool, steps, seed)
+    pool.close()
+
+
+def test_a_call_waits_for_none_of_the_steps_before_its_first(image: LoadedImage) -> None:
+    pool, steps = Pool(image, 2), Steps(image, 12, 30, chains=5)
+    steps.start(0)
+    for first in range(0, 12, 3):
+        pool.run(steps.records, first, 3)
+    assert steps.right()
+    pool.close()
+
+
 @pytest.mark.parametrize("rounds", DURATIONS.values(), ids=DURATIONS)
 def test_beside_a_busy_process(image: LoadedImage, rounds: int, busy: None) -> None:
     pool, steps = Pool(image, 2), Steps(image, 100, rounds)
@@ -122,7 +142,7 @@ def test_part_of_the_steps(image: LoadedImage) -> None:
 
 def test_steps_of_fewer_units_than_threads(image: LoadedImage) -> None:
     pool, steps = Pool(image, 8), Steps(image, 20, 3)
-    steps.records[:, 3] = 1000  # one piece each
+    steps.records[:, GRAIN] = 1000  # one piece each
     assert run(pool, steps)
     pool.close()
 
