@@ -23,6 +23,20 @@ else:
         exec(f"def {name}({', '.join(parameters)}):\n {body}", names)
         return names[name]
 
+    def _complete(name, fields, defaults, args, kwargs):
+        """The values of all fields, in order."""
+        missing = len(fields) - len(args)
+        if not kwargs and 0 < missing <= len(defaults):
+            return (*args, *tuple(defaults.values())[-missing:])
+        given = dict(zip(fields, args, strict=False))
+        if len(args) > len(fields) or given.keys() & kwargs or kwargs.keys() - set(fields):
+            raise TypeError(f"{name}() takes {', '.join(fields)}; got {args} and {kwargs}")
+        values = {**defaults, **given, **kwargs}
+        missing = [n for n in fields if n not in values]
+        if missing:
+            raise TypeError(f"{name}() lacks {', '.join(missing)}")
+        return [values[n] for n in fields]
+
     class _Tuple(tuple):
         """What all named tuples share."""
 
@@ -37,7 +51,10 @@ else:
             return dict(zip(self._fields, self, strict=True))
 
         def _replace(self, **changes):
-            return type(self)(**{**self._asdict(), **changes})
+            values = [changes.pop(n, value) for n, value in zip(self._fields, self, strict=True)]
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no field {', '.join(changes)}")
+            return tuple.__new__(type(self), values)
 
         def __getnewargs__(self):
             return tuple(self)
@@ -53,21 +70,19 @@ else:
             if not bases:
                 return super().__new__(cls, name, bases, members)
             fields = tuple(members["__annotations__"])
-            defaults = tuple(members.pop(n) for n in fields if n in members)
+            defaults = {n: members.pop(n) for n in fields if n in members}
             members |= {n: property(itemgetter(i)) for i, n in enumerate(fields)}
             members |= {"__slots__": (), "_fields": fields, "__match_args__": fields}
 
-            def first(cls, *args, **kwargs):
-                """Make what makes instances, for this one and all that follow."""
-                body = f"return make(cls, ({', '.join(fields)},))"
-                new = _function("__new__", ("cls", *fields), body, make=tuple.__new__)
-                new.__defaults__ = defaults
-                whole.__new__ = staticmethod(new)
-                return new(cls, *args, **kwargs)
+            def new(cls, *args, **kwargs):
+                if len(args) != len(fields):
+                    args = _complete(name, fields, defaults, args, kwargs)
+                elif kwargs:
+                    raise TypeError(f"{name}() got {next(iter(kwargs))!r} twice, or knows it not")
+                return tuple.__new__(cls, args)
 
-            members["__new__"] = first
-            whole = type(name, (_Tuple,), members)
-            return whole
+            members["__new__"] = new
+            return type(name, (_Tuple,), members)
 
     class NamedTuple(metaclass=_Making):
         """The base of named tuples."""
