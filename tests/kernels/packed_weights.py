@@ -6,9 +6,11 @@ from functools import cache
 
 import numpy as np
 
+from martlet.kernels.forms import Form
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.registry import kernels_of
 from martlet.kernels.targets import Target
+from martlet.kernels.winograd_transforms import matrices
 from martlet.plan.packed import Job, Packing
 from native import guarded, run_kernel
 
@@ -28,6 +30,17 @@ def pack(job: Job, target: Target, split: int | None = None) -> None:
     run_kernel(kernel, target, weights, packed, *job.numbers, units=job.units, split=split)
     assert np.isnan(job.weights).any() or not np.isnan(packed).any()
     job.target[...] = packed
+
+
+def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
+    """(channels, height, width, depth) -> U, (panels, positions, depth, panel width), float64."""
+    down, across = (np.array(matrices(along)[1], np.float64) for along in form)
+    channels, *window = weights.shape
+    whole = np.zeros((-(-channels // width), width, *window))
+    whole.reshape(-1, *window)[:channels] = weights
+    u = np.einsum("pv,icvhd->icphd", down, whole)
+    u = np.einsum("qh,icphd->ipqdc", across, u)
+    return u.reshape(len(u), form.positions, -1, width)
 
 
 @cache

@@ -14,8 +14,8 @@ from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import TARGETS, Target
 from martlet.kernels.winograd_transforms import matrices
 from martlet.plan.blocking import padded
-from martlet.plan.lowering.winograd import transformed
 from native import guarded, host_targets, run_kernel, targets
+from packed_weights import transformed
 
 KERNELS = {t.name: {k.name: k for k in winograd.kernels(t)} for t in targets()}
 INFINITE = (-float("inf"), float("inf"))
@@ -55,7 +55,7 @@ def convolve(
     here = KERNELS[target.name]
     run_kernel(
         here[f"winograd_f32_{form.name}"], target,
-        spread(x, x_pixel), guarded(transformed(form, weights, panel)),
+        spread(x, x_pixel), guarded(transformed(form, weights, panel).astype(np.float32)),
         padded(bias, channels, panel), y, other, int(residual is not None),
         height * width * x_pixel, width * x_pixel, x_pixel,
         out_h * out_w * y_pixel, out_w * y_pixel, y_pixel,

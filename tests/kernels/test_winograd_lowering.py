@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from build import const, one_node
 from lowered import TARGET, lower, meaning, run_lowered
-from martlet.kernels.forms import FORMS, Transform, tile_of
+from martlet.kernels.forms import FORMS, tile_of
 from martlet.kernels.targets import Target
-from martlet.kernels.winograd_transforms import transform_weights
 from martlet.ops.operator import Spec
 from martlet.ops.sliding_window import Axis
 from martlet.plan.lowering import Fused, Lowering
-from martlet.plan.lowering.winograd import Choice, blocks, choose, transformed, winograd
+from martlet.plan.lowering.winograd import Choice, blocks, choose, winograd
 from martlet.runtime.session import Session
 from native import targets
 from pitched_node import compute_pitched
@@ -163,18 +162,3 @@ def test_two_threads_share_few_tiles_evenly() -> None:
     block, group = blocks(few, 256, 256, 8, 2)
     assert block == 16
     assert group in (2, 4, 8)
-
-
-def test_transformed_weights_are_panels_padded_with_zeros() -> None:
-    form = FORMS[1]
-    weights = normal(5, 3, 3, 2)
-    u = transformed(form, weights, 4).reshape(2, 36, 2, 4)
-    g = transform_weights(Transform(4, 3))
-    for channel in range(8):
-        for depth in range(2):
-            wanted = np.zeros((6, 6))
-            if channel < 5:
-                wanted = g @ weights[channel, :, :, depth] @ g.T
-            np.testing.assert_allclose(
-                u[channel // 4, :, depth, channel % 4], wanted.ravel(), rtol=1e-6, atol=1e-7
-            )

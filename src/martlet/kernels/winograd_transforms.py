@@ -26,8 +26,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from martlet.kernels.forms import Transform
 from martlet.kernels.language import Builder, Value
 
@@ -47,9 +45,9 @@ def matrices(form: Transform) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[R
     return _matrices(form.outputs, form.taps)
 
 
-def transform_weights(form: Transform) -> np.ndarray:
-    """G in float64."""
-    return np.array(matrices(form)[1], np.float64)
+def transform_weights(k: Builder, form: Transform, values: Sequence[Value]) -> list[Value]:
+    """G · values."""
+    return _rows(k, matrices(form)[1], values)
 
 
 def transform_inputs(k: Builder, form: Transform, values: Sequence[Value]) -> list[Value]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from martlet.kernels.forms import FORMS, Form, Tile, tile_of, winograd_slot
 from martlet.ops.sliding_window import Axis
-from martlet.plan.blocking import aligned, padded
+from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering
 from martlet.plan.lowering.dense import clamp_of
 from martlet.records import NamedTuple
@@ -66,9 +66,11 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
     y_height, y_width = (axis.positions for axis in axes)
     x_pixel, y_pixel = lowering.pitch(0), lowering.output_pitch(channels)
     r_pixel, residual = lowering.residual_pitch(channels), lowering.residual()
-    taps = lowering.packed(
-        weights, ("winograd", form, choice.swapped, panel),
-        lambda: transformed(form, _turned(weights, choice), panel),
+    panels, taps_w = -(-channels // panel), weights.shape[2]
+    taps = lowering.pack(
+        weights, f"pack_winograd_{form.name}", channels, depth, weights[0].size,
+        *(taps_w * depth, depth)[::turn],
+        size=panels * form.positions * depth * panel, units=panels,
     )  # fmt: skip
     slot = winograd_slot(form, lanes, block, depth)
     lowering.step(
@@ -174,32 +176,3 @@ def blocks(choice: Choice, depth: int, channels: int, lanes: int, threads: int) 
             most = max(1, enough // -(-choice.tiles // size))
             candidates |= {(size, -(-panels // n)) for n in range(1, min(panels, most) + 1)}
     return min(sorted(candidates, reverse=True), key=lambda candidate: time(*candidate))
-
-
-def _turned(weights: np.ndarray, choice: Choice) -> np.ndarray:
-    return weights.transpose(0, 2, 1, 3) if choice.swapped else weights
-
-
-def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:
-    """(channels, height, width, depth) -> U, (panels, positions, depth * panel width), float32.
-
-    In float64, panel by panel, as products of few rows with all that lies side by side.
-    """
-    down, across = form
-    channels, panels = len(weights), -(-len(weights) // width)
-    depth, rows = weights.shape[3], weights.reshape(channels, -1)
-    u = aligned(panels * form.positions * depth * width)
-    u = u.reshape(panels, down.size, across.size, depth * width)
-    part = np.zeros((rows.shape[1], width))
-    from martlet.kernels.winograd_transforms import transform_weights  # not for all models
-
-    g_down, g_across = transform_weights(down), transform_weights(across)
-    for i in range(panels):
-        some = rows[i * width : (i + 1) * width]
-        part[:, : len(some)] = some.T
-        part[:, len(some) :] = 0
-        lines = part.reshape(down.taps, -1)
-        if down.size > 1:
-            lines = g_down @ lines
-        u[i] = g_across @ lines.reshape(down.size, across.taps, -1)
-    return u.reshape(panels, form.positions, -1)
