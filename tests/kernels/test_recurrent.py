@@ -11,6 +11,8 @@ from build import Value, const
 from martlet.dtypes import DType
 from martlet.graph import Model
 from martlet.kernels.targets import Target
+from martlet.runtime.interpreter import Interpreter
+from martlet.schema.writer import write
 from native import targets
 from recurrent_models import floats, model, state
 from recurrent_node import check, is_lowered
@@ -123,3 +125,44 @@ def test_what_is_left_to_numpy() -> None:
     rng = np.random.default_rng(0)
     x, weights = Value(floats(rng, (1, 5))), Value(floats(rng, (6, 5)))
     assert not is_lowered(*model("RNN", [x, weights, *cell(rng, 5, 6, 1)[1:]]))
+
+
+def gru(time: int, batch: int, size: int, units: int) -> Built:
+    rng = np.random.default_rng(units)
+    inputs = [
+        Value(floats(rng, (time, batch, size))), Value(floats(rng, (batch, units))),
+        const(floats(rng, (2 * units, size + units))), const(floats(rng, (2 * units,))),
+        const(floats(rng, (units, size + units))), const(floats(rng, (units,))),
+    ]  # fmt: skip
+    types = [DType.FLOAT32] * 2
+    return model("UNIDIRECTIONAL_SEQUENCE_GRU", inputs, None, types, custom=True)
+
+
+@each
+def test_gated_units(target: Target) -> None:
+    for units in (1, 7, 16, 35):
+        for time, batch, size in ((1, 1, 3), (4, 1, 5), (3, 5, 9), (0, 2, 3), (2, 0, 3)):
+            node, arrays = gru(time, batch, size, units)
+            check(target, node, [arrays])
+        check(target, *twice_as(gru(3, 4, 5, units)), split=1)
+
+
+def twice_as(built: Built) -> tuple[Model, list[list[np.ndarray]]]:
+    node, arrays = built
+    return node, [arrays, [a[::-1].copy() for a in arrays]]
+
+
+def test_an_operator_of_the_caller_runs_instead_of_kernels() -> None:
+    node, arrays = gru(2, 1, 3, 4)
+    content = bytes(write(node))
+    mine = {"UNIDIRECTIONAL_SEQUENCE_GRU": lambda x, h, *_: (np.ones((2, 1, 4), "f4"), h)}
+    answers = []
+    for operators in (None, mine):
+        interpreter = Interpreter(model_content=content, custom_ops=operators)
+        interpreter.allocate_tensors()
+        for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
+            interpreter.set_tensor(details["index"], array)
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    assert not np.allclose(answers[0], 1)
+    np.testing.assert_array_equal(answers[1], np.ones((2, 1, 4)))

@@ -1,6 +1,7 @@
 """Cells of recurrent layers in float32: what is left of a moment once the products are made.
 
     lstm_f32, lstm_clamp_f32, lstm_norm_f32   units: rows, the sequences of a batch
+    gru_gates_f32, gru_f32                    likewise
     svdf_f32                                  units: outputs of all rows
 
 The cells of an LSTM read the sums of their gates, W x + R h (+ b), a row of all gates after
@@ -11,6 +12,11 @@ another, and write the output h and the cells' state, which may lie where they r
 with f, i, o = logistic(sums + peephole * c), where o looks at the new c, and g = activation(sums).
 The activation is tanh, or a clamp. `lstm_norm_f32` normalises the sums of each gate first, which
 it overwrites, and then multiplies and adds weights and biases.
+
+The cell of a GRU reads rows of the sums of its reset and update gate, and overwrites the sums of
+the candidate, which has seen h * logistic(reset), by the new state:
+
+    h = (1 - u) * tanh(candidate) + u * h        u = logistic(update)
 """
 
 from __future__ import annotations
@@ -38,6 +44,8 @@ CELL = arguments(*_CELL)
 CLAMPED_CELL = arguments(*_CELL, "low: float", "high: float")
 # Weights and biases in the order of the gates' sums.
 NORMED_CELL = arguments(*_CELL, "weights: *float", "biases: *float")
+GRU_GATES = arguments("gates: *float", "h: *float", "kept: *float", "cells: i64")
+GRU = arguments("gates: *float", "h: *float", "y: *float", "cells: i64")
 SVDF = arguments(
     # latest: rows of filters. state: for each of them its last `memory` values, oldest first.
     "latest: *float", "state: *float", "time: *float", "bias: *float", "y: *float",
@@ -137,6 +145,27 @@ def _normalise(k: Builder, x: Pointer, count: Value, weights: Pointer, biases: P
         k.store(x, i, away * k.load(weights, i, mask) + k.load(biases, i, mask), mask)
 
 
+def _gru_gates(
+    k: Builder, gates: Pointer, h: Pointer, kept: Pointer, cells: Value, first: Value, last: Value
+) -> None:
+    """kept = h * logistic(reset), for the sums of the candidate."""
+    for row in k.range(first, last):
+        reset, old, new = gates + row * cells * 2, h + row * cells, kept + row * cells
+        for i, mask in k.vectors(0, cells):
+            k.store(new, i, k.load(old, i, mask) * logistic(k, k.load(reset, i, mask)), mask)
+
+
+def _gru(
+    k: Builder, gates: Pointer, h: Pointer, y: Pointer, cells: Value, first: Value, last: Value
+) -> None:
+    for row in k.range(first, last):
+        update, old, new = gates + (row * 2 + 1) * cells, h + row * cells, y + row * cells
+        for i, mask in k.vectors(0, cells):
+            u = logistic(k, k.load(update, i, mask))
+            candidate = tanh(k, k.load(new, i, mask))
+            k.store(new, i, (1 - u) * candidate + u * k.load(old, i, mask), mask)
+
+
 def _svdf(
     k: Builder, latest: Pointer, state: Pointer, time: Pointer, bias: Pointer, y: Pointer,
     units: Value, rank: Value, memory: Value, low: Value, high: Value, first: Value, last: Value,
@@ -170,5 +199,7 @@ def kernels(target: Target) -> list[Kernel]:
         Kernel("lstm_f32", _lstm, CELL),
         Kernel("lstm_clamp_f32", _lstm_clamp, CLAMPED_CELL),
         Kernel("lstm_norm_f32", _lstm_norm, NORMED_CELL),
+        Kernel("gru_gates_f32", _gru_gates, GRU_GATES),
+        Kernel("gru_f32", _gru, GRU),
         Kernel("svdf_f32", _svdf, SVDF),
     ]

@@ -536,4 +536,5 @@ LOWERING = {
     "UNSORTED_SEGMENT_PROD": "segments",
     "UNSORTED_SEGMENT_SUM": "segments",
     "ZEROS_LIKE": "movement",
+    "custom UNIDIRECTIONAL_SEQUENCE_GRU": "gru",
 }

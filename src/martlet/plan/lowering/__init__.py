@@ -38,7 +38,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from martlet.ops.index import BUILTIN, LOWERING
-from martlet.ops.operator import Call, load_family
+from martlet.ops.operator import Call, load_family, lookup
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.packed import Packing, packed
 from martlet.records import NamedTuple, dataclass, field
@@ -242,7 +242,8 @@ def lowers(
     absorbs: Sequence[str] = (),
     overwrites: Sequence[int] = (),
 ) -> Callable[[Lower], Lower]:
-    """Register a function for builtins; the module's docstring says what it may promise."""
+    """Register a function for builtins, or what is `custom`; the module's docstring says what it
+    may promise."""
 
     def register(function: Lower) -> Lower:
         for name in names:
@@ -255,34 +256,44 @@ def lowers(
     return register
 
 
+def custom(name: str) -> str:
+    """What a custom operator is called here, so that it is not taken for a builtin."""
+    return f"custom {name}"
+
+
+def _name(call: Call) -> str:
+    return custom(call.op) if call.node.custom else call.op
+
+
 def takes_pitch(call: Call) -> bool:
     """Whether the tensors of a node may lie among others."""
-    return lowering_of(call) is not None and _PITCHED[call.op]
+    return lowering_of(call) is not None and _PITCHED[_name(call)]
 
 
 def absorbs(call: Call) -> frozenset[str]:
     """What a node can do for its neighbours."""
-    return frozenset() if lowering_of(call) is None else _ABSORBS[call.op]
+    return frozenset() if lowering_of(call) is None else _ABSORBS[_name(call)]
 
 
 def overwrites(call: Call) -> tuple[int, ...]:
     """Inputs of the output's shape and type in whose memory a node may write its output."""
-    return () if lowering_of(call) is None else _OVERWRITES[call.op]
+    return () if lowering_of(call) is None else _OVERWRITES[_name(call)]
 
 
 def lowering_of(call: Call) -> Lower | None:
     """The function that lowers a node's operator, if there is one."""
-    if call.node.custom:
-        return None
-    if call.op not in _LOWER:
-        load_family(f"{__name__}.{LOWERING.get(call.op)}")
-    if call.op not in _LOWER and call.op not in BUILTIN:
+    name = _name(call)
+    if call.node.custom and call.operator is not lookup(call.op, custom=True):
+        return None  # the caller's own
+    if name not in _LOWER:
+        load_family(f"{__name__}.{LOWERING.get(name)}")
+    if name not in _LOWER and not call.node.custom and name not in BUILTIN:
         _load_families()
-    return _LOWER.get(call.op)
+    return _LOWER.get(name)
 
 
 def registered() -> dict[str, Lower]:
-    """The function of every builtin that has one."""
+    """The function of every operator that has one."""
     _load_families()
     return dict(_LOWER)
 
