@@ -23,6 +23,11 @@ ACTIVATED = ("ADD", "SUB", "MUL", "DIV")
 BINARY = (*ACTIVATED, "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "FLOOR_MOD", "POW")
 OPTIONS = {
     "LEAKY_RELU": [{"alpha": 0.2}],
+    "FAKE_QUANT": [
+        {"min": -1.0, "max": 2.0, "num_bits": 4},
+        {"min": -4.0, "max": 4.0, "num_bits": 8},
+        {"min": 0.0, "max": 6.0, "num_bits": 8, "narrow_range": True},
+    ],
     "GELU": [{"approximate": True}, {"approximate": False}],
 }
 FUNCTIONS = [

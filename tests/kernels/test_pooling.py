@@ -17,7 +17,7 @@ from native import targets
 from pitched_node import compute_pitched
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
-pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
+pools = pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"])
 random = np.random.default_rng(7)
 
 
@@ -71,7 +71,7 @@ def test_square_windows(op: str, square: Square, padding: str, target: Target) -
         check(target, op, [normal(1, taps, width, 16)], opts)
 
 
-@pools
+@pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
 def test_square_windows_have_kernels_of_their_own(op: str) -> None:
     lowering = lower(*one_node(op, [normal(1, 20, 20, 16)], options((3, 3), (2, 2))))
     assert lowering is not None

@@ -102,5 +102,26 @@ def test_parts_of_complex_numbers(op: str, shape: tuple[int, ...], target: Targe
             np.testing.assert_array_equal(found, expected)
 
 
+@each
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 7), (0, 2), (37,)])
+def test_absolute_values_of_complex_numbers(shape: tuple[int, ...], target: Target) -> None:
+    x = (values(np.complex64, *shape) * (1 - 3j) + 1j).astype(np.complex64)
+    for split in (None, 5):
+        (found,), (expected,) = compute(
+            target, "COMPLEX_ABS", [x], split=split, outputs=[DType.FLOAT32]
+        )
+        np.testing.assert_allclose(found, expected, rtol=1.3e-7)
+
+
+@each
+def test_absolute_values_of_special_numbers(target: Target) -> None:
+    parts = [0.0, -0.0, 1e-45, -1e-30, 2.5, -3e38, np.inf, -np.inf, np.nan]
+    x = np.array([complex(a, b) for a in parts for b in parts], np.complex64)
+    (found,), (expected,) = compute(target, "COMPLEX_ABS", [x], outputs=[DType.FLOAT32])
+    np.testing.assert_array_equal(found, expected)
+    wide = x.astype(np.complex128)
+    assert not is_lowered("COMPLEX_ABS", [wide], outputs=[DType.FLOAT64])
+
+
 def test_booleans_that_may_change_are_left_to_numpy() -> None:
     assert not is_lowered("BITCAST", [values(np.int8, 3)], outputs=[DType.BOOL])

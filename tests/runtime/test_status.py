@@ -106,10 +106,26 @@ def dividing(graph: Graph) -> list[np.ndarray]:
     return [np.arange(5, dtype=np.int32), np.array([0, 3, 1, -4, 0], np.int32)]
 
 
+def broadcasting(graph: Graph) -> list[np.ndarray]:
+    x, y = graph.input("x", (3,), DType.INT32), graph.input("y", (4,), DType.INT32)
+    shape = graph.add("ADD", [y, graph.constant(np.ones(1, np.int32))])
+    graph.output(graph.add("BROADCAST_ARGS", [x, shape], outputs=[Tensor("z", (4,), DType.INT32)]))
+    return [np.array([2, 3, 1], np.int32), np.array([1, 1, 6, 8], np.int32)]
+
+
 @machine_code
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
-    "make", [gathering, gathering_elements, gathering_vectors, scattering, turning, dividing]
+    "make",
+    [
+        gathering,
+        gathering_elements,
+        gathering_vectors,
+        scattering,
+        turning,
+        dividing,
+        broadcasting,
+    ],
 )
 def test_wrong_indices_fail_as_in_numpy(
     make: Callable[[Graph], list[np.ndarray]], threads: int

@@ -27,6 +27,7 @@ from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, F64, I1, I8, I32, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.math import (
     atan2,
+    copy_sign,
     cos,
     erf,
     exp,
@@ -61,11 +62,20 @@ def gelu_tanh(k: Builder, x: Value) -> Value:
     return 0.5 * x * (tanh(k, math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)) + 1)
 
 
+def fake_quant(k: Builder, x: Value, low: Value, high: Value, inverse: Value, step: Value) -> Value:
+    """The nearest of the steps from `low` on, the one further from zero where two are as near."""
+    steps = (clamp(k, x, low, high) - low) * inverse
+    whole = k.truncate(steps)
+    up = k.select(k.absolute(steps - whole) >= 0.5, k.as_value(1.0, x.type), 0.0)
+    return (whole + copy_sign(k, up, steps)) * step + low
+
+
 UNARY: dict[str, Expression] = {
     "clamp": clamp,
     "leaky_relu": lambda k, x, slope: k.select(x > 0, x, x * slope),
     "elu": lambda k, x: k.select(x < 0, exp_minus_one(k, x), x),
     "hard_swish": hard_swish,
+    "fake_quant": fake_quant,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "logistic": logistic,

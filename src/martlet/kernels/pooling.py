@@ -1,9 +1,9 @@
 """Pooling of float32 images (NHWC): the maximum or the mean of what lies under each window.
 
-- `max_pool`, `average_pool`: any window; with a size and a stride in the name, those windows, as
-  `each_square_tile` wants them, with `LINE` channels. Elements outside the image take no part,
-  nor are they counted. The maximum passes over what is not a number. Results are clamped to
-  [low, high]. Units are those of `windows.py`.
+- `max_pool`, `average_pool`, `l2_pool` (the root of the mean square): any window; the first two,
+  with a size and a stride in the name, those windows, as `each_square_tile` wants them, with `LINE`
+  channels. Elements outside the image take no part, nor are they counted. The maximum passes over
+  what is not a number. Results are clamped to [low, high]. Units are those of `windows.py`.
 - `mean`: the mean over all pixels of an image, for each channel. A unit is `block` channels of
   one image. Sums over runs of `RUN` pixels are added up in float64, which keeps the error small
   however large the image is.
@@ -140,6 +140,18 @@ def average(k: Builder, low: Value, high: Value) -> Reduction:
     return Reduction(k.zeros(), lambda number: lambda total, value: total + value, finish)
 
 
+def root_mean_square(k: Builder, low: Value, high: Value) -> Reduction:
+    """The root of the mean of the squares."""
+    how = average(k, low, high)
+
+    def finish(count: Value) -> Callable[[Value], Value]:
+        return lambda total: clamp(k, k.square_root(total / count.to(F32)), low, high)
+
+    return how._replace(
+        tap=lambda number: lambda total, value: total + value * value, finish=finish
+    )
+
+
 def mean(
     k: Builder, x: Pointer, y: Pointer, low: Value, high: Value, pixels: Value, channels: Value,
     x_pixel: Value, y_pixel: Value, block: Value, first: Value, last: Value,
@@ -180,13 +192,13 @@ def mean(
 def kernels(target: Target) -> list[Kernel]:
     """All pooling kernels."""
     operands = ("x: *float", "y: *float", "low: float", "high: float")
+    anywhere = arguments(*operands, *IMAGE, *WINDOW)
     found = [
         Kernel("mean_f32", mean, arguments(*operands, *MEAN)),
+        Kernel("l2_pool_f32", any_window(root_mean_square), anywhere),
     ]
     for name, reduction in (("max_pool", maximum), ("average_pool", average)):
-        found.append(
-            Kernel(f"{name}_f32", any_window(reduction), arguments(*operands, *IMAGE, *WINDOW))
-        )
+        found.append(Kernel(f"{name}_f32", any_window(reduction), anywhere))
         for square in POOLING_SQUARES:
             write = square_windows(reduction, square)
             found.append(Kernel(f"{name}_f32_{square.name}", write, arguments(*operands, *IMAGE)))

@@ -158,8 +158,11 @@ def _broadcast_args_spec(call: Call) -> list[Spec]:
 def _broadcast_args(call: Call, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     rank = max(a.size, b.size)
     first, second = (np.concatenate([np.ones(rank - x.size, x.dtype), x]) for x in (a, b))
-    if not np.all((first == second) | (first == 1) | (second == 1)):
-        call.fail_run("the shapes do not broadcast", found=f"{a.tolist()} and {b.tolist()}")
+    wrong = (first != second) & (first != 1) & (second != 1)
+    if wrong.any():
+        call.fail_run(
+            "the shapes do not broadcast", "1 or the size of the other", str(second[wrong][0])
+        )
     return np.where(first == 1, second, first)
 
 

@@ -220,14 +220,19 @@ def _infer_fake_quant(call: Call) -> list[Spec]:
     return [call.spec(0)]
 
 
-def _fake_quant(call: Call, x: np.ndarray) -> np.ndarray:
-    """Round to the steps of a range that is moved so that zero is one of them; all in float32."""
+def fake_range(call: Call) -> tuple[np.float32, np.float32, np.float32]:
+    """(low, high, step) of the range, moved so that zero is one of its steps."""
     least, most = (np.float32(call.option(name)) for name in ("min", "max"))
     first = np.float32(1 if call.option("narrow_range") else 0)
     last = np.float32((1 << call.option("num_bits")) - 1)
     scale = (most - least) / (last - first)
     zero = np.clip(round_half_away(np.asarray(first - least / scale)), first, last)
-    low, high = (first - zero) * scale, (last - zero) * scale
+    return (first - zero) * scale, (last - zero) * scale, scale
+
+
+def _fake_quant(call: Call, x: np.ndarray) -> np.ndarray:
+    """Round to the steps of the range; all in float32."""
+    low, high, scale = fake_range(call)
     steps = round_half_away((np.clip(x, low, high) - low) * (np.float32(1) / scale))
     return np.asarray(steps * scale + low)
 

@@ -75,7 +75,7 @@ def _where(call: Call, condition: np.ndarray) -> np.ndarray:
     return np.argwhere(condition).astype(np.int64, copy=False)
 
 
-def _boundaries(call: Call) -> np.ndarray:
+def boundaries(call: Call) -> np.ndarray:
     option = call.option("boundaries")
     values = np.zeros(0, np.float32) if option is None else np.asarray(option, np.float32)
     call.check(
@@ -87,14 +87,14 @@ def _boundaries(call: Call) -> np.ndarray:
 
 def _bucketize_spec(call: Call) -> list[Spec]:
     call.check_dtype(0, DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64)
-    _boundaries(call)
+    boundaries(call)
     return [Spec(DType.INT32, call.shape(0))]
 
 
 def _bucketize(call: Call, x: np.ndarray) -> np.ndarray:
     """How many boundaries are not above each element. Integers are compared as float32, as in C."""
     values = x if x.dtype.kind == "f" else x.astype(np.float32)
-    return np.searchsorted(_boundaries(call), values, "right").astype(np.int32)
+    return np.searchsorted(boundaries(call), values, "right").astype(np.int32)
 
 
 register(

@@ -1,5 +1,6 @@
 """CAST among float32, integers of 8 to 64 bits and booleans, and between float16 and float32;
-QUANTIZE of float32 and DEQUANTIZE of float16, both for 8 and 16 bits (`kernels/casts.py`).
+QUANTIZE of float32 and DEQUANTIZE of float16, both for 8 and 16 bits (`kernels/casts.py`);
+FAKE_QUANT.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import numpy as np
 from martlet.dtypes import DType
 from martlet.graph import Quantization
 from martlet.ops.blockwise import is_blockwise
+from martlet.ops.quantize import fake_range
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
 
@@ -85,3 +87,11 @@ def _scaled(lowering: Lowering, kernel: str, quantization: Quantization) -> bool
     operands = [Operand(np.ascontiguousarray(n), strides, n.itemsize) for n in numbers]
     operands.insert(0, operand(lowering, 0, whole))
     return walk(lowering, kernel, operands, result(lowering, whole), whole)
+
+
+@lowers("FAKE_QUANT", pitched=True, overwrites=(0,))
+def fake_quant(lowering: Lowering) -> bool:
+    """A float32 function of one operand (`kernels/elementwise.py`)."""
+    low, high, step = fake_range(lowering.call)
+    numbers = (float(n) for n in (low, high, np.float32(1) / step, step))
+    return rowwise(lowering, "fake_quant_f32", [0], *numbers, forms=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from martlet.plan.lowering.packing import (
     packed_constants,
     packed_matrices,
 )
+from martlet.records import NamedTuple
 
 OPEN = (-math.inf, math.inf)
 MOST_TAPS = 64  # along the depth: each is a step

@@ -1,4 +1,4 @@
-"""MAX_POOL_2D and AVERAGE_POOL_2D in float32 (`kernels/pooling.py`)."""
+"""MAX_POOL_2D, AVERAGE_POOL_2D and L2_POOL_2D in float32 (`kernels/pooling.py`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from martlet.plan.lowering.windows import (
     window_arguments,
 )
 
-KERNELS = {"MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32"}
+KERNELS = {
+    "MAX_POOL_2D": "max_pool_f32", "AVERAGE_POOL_2D": "average_pool_f32",
+    "L2_POOL_2D": "l2_pool_f32",
+}  # fmt: skip
 
 
-@lowers("MAX_POOL_2D", "AVERAGE_POOL_2D", pitched=True)
+@lowers(*KERNELS, pitched=True)
 def pool(lowering: Lowering) -> bool:
     """Windows over the image, clamped to the fused activation."""
     call = lowering.call
@@ -35,7 +38,8 @@ def pool(lowering: Lowering) -> bool:
         return True
     channels = call.shape(0)[3]
     image, units = image_arguments(lowering, axes, channels, lowering.pitch(0))
-    square = square_window(axes, channels, POOLING_SQUARES, LINE)
+    squares = POOLING_SQUARES if call.op != "L2_POOL_2D" else ()
+    square = square_window(axes, channels, squares, LINE)
     kernel = KERNELS[call.op] if square is None else f"{KERNELS[call.op]}_{square.name}"
     window = window_arguments(axes) if square is None else []
     lowering.step(

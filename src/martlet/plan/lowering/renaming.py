@@ -1,4 +1,5 @@
-"""Bytes that get another type: BITCAST, and the two parts of complex numbers, REAL and IMAG."""
+"""Bytes that get another type: BITCAST, and what complex numbers are made of: REAL, IMAG and,
+of complex64, COMPLEX_ABS."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import numpy as np
 
 from martlet.dtypes import DType
 from martlet.plan.lowering import Lowering, lowers
-from martlet.plan.lowering.movement import Block, copy
+from martlet.plan.lowering.movement import LEAST_BYTES, Block, copy
+from martlet.plan.lowering.strides import CACHE_LINE, grain
 
 
 @lowers("BITCAST")
@@ -27,3 +29,16 @@ def part(lowering: Lowering) -> bool:
     found = whole.of(numbers.real if lowering.call.op == "REAL" else numbers.imag)
     target = np.empty(numbers.shape, found.array.dtype)
     return copy(lowering, found, Block(lowering.output(), target))
+
+
+@lowers("COMPLEX_ABS")
+def magnitude(lowering: Lowering) -> bool:
+    """Absolute values (`kernels/complex.py`)."""
+    if lowering.call.dtype(0) is not DType.COMPLEX64:
+        return False
+    units = lowering.size(0)
+    lowering.step(
+        "complex_abs_f32", lowering.input(0), lowering.output(),
+        units=units, grain=grain(lowering, units, LEAST_BYTES // 8, CACHE_LINE // 4),
+    )  # fmt: skip
+    return True
