@@ -81,7 +81,10 @@ def test_booleans_and_bytes(shape: tuple[int, ...], axes: tuple[int, ...], targe
         for x in (sample(np.int8, *shape) > 2, sample(np.int8, *shape) > -3):
             check(target, op, x, axes)
     for op in ("REDUCE_MAX", "REDUCE_MIN"):
-        check(target, op, sample(np.int8, *shape) * np.int8(42), axes)
+        for dtype in (np.int8, np.uint8, np.int16):
+            x = sample(np.int8, *shape).astype(dtype) * dtype(42)  # on both sides of 0 and of 128
+            check(target, op, x, axes)
+            check(target, op, x, axes, split=5)
 
 
 @each

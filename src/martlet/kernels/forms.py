@@ -193,11 +193,12 @@ STEMS = (Stem(3, 1), Stem(3, 2), Stem(7, 2))
 
 # Reductions: `reductions.py`
 
-SHORT = {"float": "f32", "i8": "i8", "i32": "i32", "i64": "i64"}
+SHORT = {"float": "f32", "u8": "u8", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
 """Element types as the names of kernels have them."""
 REDUCED = {
     "sum": ("float", "i32", "i64"), "mean": ("i32", "i64"), "prod": ("float", "i32", "i64"),
-    "max": ("float", "i8", "i32", "i64"), "min": ("float", "i8", "i32", "i64"),
+    "max": ("float", "u8", "i8", "i16", "i32", "i64"),
+    "min": ("float", "u8", "i8", "i16", "i32", "i64"),
     "any": ("i8",), "all": ("i8",),
 }  # fmt: skip
 """Element types of each. Float means are quotients of sums, `any` and `all` are of bytes 0 or 1."""

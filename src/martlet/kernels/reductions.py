@@ -89,6 +89,9 @@ def _smaller(k: Builder, a: Value, b: Value) -> Value:
 
 LARGEST = Reduction(_larger, skips=True)
 SMALLEST = Reduction(_smaller, skips=True)
+LARGEST_UNSIGNED = Reduction(lambda k, a, b: k.select(a.below_unsigned(b), b, a), skips=True)
+SMALLEST_UNSIGNED = Reduction(lambda k, a, b: k.select(a.below_unsigned(b), a, b), skips=True)
+INTEGERS = ("i8", "i16", "i32", "i64")
 REDUCTIONS: dict[str, dict[str, Reduction]] = {
     "sum": {
         "float": Reduction(_add, F64, divides=True),
@@ -100,8 +103,8 @@ REDUCTIONS: dict[str, dict[str, Reduction]] = {
         "i64": Reduction(_add, divides=True),
     },
     "prod": dict.fromkeys(("float", "i32", "i64"), Reduction(_multiply)),
-    "max": dict.fromkeys(("float", "i8", "i32", "i64"), LARGEST),
-    "min": dict.fromkeys(("float", "i8", "i32", "i64"), SMALLEST),
+    "max": {"float": LARGEST, "u8": LARGEST_UNSIGNED, **dict.fromkeys(INTEGERS, LARGEST)},
+    "min": {"float": SMALLEST, "u8": SMALLEST_UNSIGNED, **dict.fromkeys(INTEGERS, SMALLEST)},
     "any": {"i8": Reduction(lambda k, a, b: a | b)},
     "all": {"i8": Reduction(lambda k, a, b: a & b)},
 }
@@ -254,7 +257,8 @@ def kernels(target: Target) -> list[Kernel]:
     found = []
     for name, types in REDUCTIONS.items():
         for element, how in types.items():
-            operands = [f"x: *{element}", f"y: *{element}", f"start: *{element}", "divisor: i64"]
+            stored = element.replace("u", "i")
+            operands = [f"x: *{stored}", f"y: *{stored}", f"start: *{stored}", "divisor: i64"]
             fields = row_fields("x", "y")
             full = f"{name}_rows_{SHORT[element]}"
             steps = "x_step: i64", "y_step: i64"

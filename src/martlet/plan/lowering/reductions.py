@@ -1,4 +1,4 @@
-"""SUM, MEAN, REDUCE_*, CUMSUM: float32, int32, int64, extremes of int8, booleans.
+"""SUM, MEAN, REDUCE_*, CUMSUM: float32, int32, int64, booleans; extremes of int8, uint8 and int16.
 
 What `kernels/reductions.py` computes, over any axes that are constant:
 
@@ -39,7 +39,10 @@ NAMES = {
     "REDUCE_ANY": "any", "REDUCE_ALL": "all",
 }  # fmt: skip
 OF_BOOLEANS = {"sum": "any", "max": "any", "prod": "all", "min": "all", "any": "any", "all": "all"}
-ELEMENTS = {DType.FLOAT32: "float", DType.INT8: "i8", DType.INT32: "i32", DType.INT64: "i64"}
+ELEMENTS = {
+    DType.FLOAT32: "float", DType.UINT8: "u8", DType.INT8: "i8", DType.INT16: "i16",
+    DType.INT32: "i32", DType.INT64: "i64",
+}  # fmt: skip
 STARTS = {"sum": 0, "mean": 0, "prod": 1, "any": 0, "all": 1}
 
 
