@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from martlet.plan.arena import ALIGNMENT, GUARD, Life, overlaps, place
+from martlet.plan.arena import ALIGNMENT, GUARD, Life, longer, overlaps, place
 
 lives = st.lists(
     st.builds(
@@ -46,6 +46,20 @@ def test_the_lowest_gap_that_fits_is_taken() -> None:
     offsets, size = place(values)
     assert offsets == [0, 640, 640]
     assert size == 640 + 128 + GUARD
+
+
+@given(lives)
+def test_longer_lives_begin_as_before_and_end_a_step_later_at_most(values: list[Life]) -> None:
+    for value, kept in zip(values, longer(values), strict=True):
+        assert kept in (value, value._replace(last=value.last + 1))
+
+
+def test_lives_are_longer_only_where_memory_is_not_short() -> None:
+    large, small = Life(10_000, 0, 1), [Life(1024, i, i + 1) for i in range(1, 5)]
+    kept = longer([large, *small])
+    assert kept[:3] == [large, *small[:2]]  # beside the large one, or would be if it lived longer
+    assert kept[3:] == [life._replace(last=life.last + 1) for life in small[2:]]
+    assert place(kept)[1] == place([large, *small])[1]
 
 
 def test_an_overlap_is_reported() -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
+from itertools import accumulate
 
 from martlet.records import NamedTuple
 
 ALIGNMENT = 64  # a cache line, and the widest vector
+FULL = 0.9  # of the most that lives at once: where more lives, no life is made longer
 GUARD = 64  # bytes behind the last value, so that whole vectors may be read there
 
 
@@ -42,6 +44,29 @@ def place(lives: Sequence[Life]) -> tuple[list[int], int]:
         insort(placed, (position, position + need, life))
     size = max((end for _, end, _ in placed), default=0)
     return offsets, size + GUARD
+
+
+def longer(lives: Sequence[Life]) -> list[Life]:
+    """The same values, kept for a step more wherever memory is not short.
+
+    The next step then writes somewhere else, so that it need not wait for the last readers.
+    """
+    most = max(_sums(lives), default=0)
+    later = [life._replace(last=life.last + 1) for life in lives]
+    sums = _sums(later)
+    return [
+        long if max(sums[long.first + 1 : long.last + 2]) <= FULL * most else life
+        for life, long in zip(lives, later, strict=True)
+    ]
+
+
+def _sums(lives: Sequence[Life]) -> list[int]:
+    """Bytes that live in each step, from step -1 on."""
+    changes = [0] * (max((life.last for life in lives), default=0) + 3)
+    for life in lives:
+        changes[life.first + 1] += life.nbytes
+        changes[life.last + 2] -= life.nbytes
+    return list(accumulate(changes))
 
 
 def overlaps(lives: Sequence[Life], offsets: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from martlet.graph import ABSENT
 from martlet.ops.operator import Spec
-from martlet.plan.arena import ALIGNMENT, Life, overlaps, place
+from martlet.plan.arena import ALIGNMENT, Life, longer, overlaps, place
 from martlet.plan.fusion import Work
 from martlet.plan.layout import Layout
 from martlet.plan.lowering import Lowering
@@ -50,7 +50,9 @@ class Memory:
                 raise AssertionError(f"{who} wrote to byte {at} of the arena, beside {whose}")
 
 
-def lay_out(plan: Plan, pairs: Pairs, where: Layout, debug: bool = False) -> Memory:
+def lay_out(
+    plan: Plan, pairs: Pairs, where: Layout, debug: bool = False, threads: int = 1
+) -> Memory:
     """Places for all that native steps touch."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -85,7 +87,7 @@ def lay_out(plan: Plan, pairs: Pairs, where: Layout, debug: bool = False) -> Mem
         counts.append(len(sizes))
         lives += [Life(n, position, position) for n in sizes]
         owners += [f"scratch of {work.step.call.place}"] * len(sizes)
-    places, size = place(lives)
+    places, size = place(longer(lives) if threads > 1 else lives)
     zones: list[tuple[int, int, str]] = []
     if debug:
         assert not overlaps(lives, places), [

@@ -80,7 +80,7 @@ class NativePlan:
         plan, debug = self.plan, self._debug
         lanes = TARGETS[image.image.target].lanes
         pairs, self.layout = _lowered(plan, lanes, self.pool.threads, packing)
-        self._memory = lay_out(plan, pairs, self.layout, debug)
+        self._memory = lay_out(plan, pairs, self.layout, debug, self.pool.threads)
         self._arena, self._offsets = self._memory.arena, self._memory.offsets
         self._pitches = self.layout.pitches
         self._variables = {i: variable(i) for i in _variables(plan, pairs)}
