@@ -84,6 +84,22 @@ def test_usual_windows(channels: int, padding: str, target: Target) -> None:
         np.testing.assert_array_equal(check(target, *inputs, split=1), whole)
 
 
+@on_targets
+@pytest.mark.parametrize("bias", ["known", "computed"])
+@pytest.mark.parametrize("padding", [1, 2])
+def test_mediapipes_operator(padding: int, bias: str, target: Target) -> None:
+    for taps, stride, channels in (((2, 2), (2, 2), 3), ((3, 4), (2, 1), 8), ((1, 3), (1, 3), 20)):
+        weights, values = const(normal(channels, *taps, 6)), normal(channels)
+        inputs = [normal(2, 4, 5, 6), weights, const(values) if bias == "known" else values]
+        raw = np.frombuffer(np.array([padding, *stride], "<i4").tobytes(), np.uint8)
+        for split in (None, 1):
+            (found,), (expected,) = compute(
+                target, "Convolution2DTransposeBias", inputs, split=split,
+                outputs=[DType.FLOAT32], custom=True, custom_options=raw,
+            )  # fmt: skip
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def lowered(inputs: list[Any], options: Any) -> Lowering | None:
     return lower(*one_node("TRANSPOSE_CONV", inputs, options, outputs=[DType.FLOAT32]))
 

@@ -246,7 +246,7 @@ def _check_channels(call: Call, at: Operands) -> int:
 # Convolution2DTransposeBias -------------------------------------------------------------------
 
 
-def _mediapipe_axes(call: Call) -> list[Axis]:
+def mediapipe_axes(call: Call) -> list[Axis]:
     """From the custom options: padding, stride over the width and over the height, as int32."""
     raw = call.node.custom_options
     numbers = [] if raw is None else np.frombuffer(raw.tobytes()[:12], "<i4").tolist()
@@ -269,14 +269,14 @@ def _infer_mediapipe(call: Call) -> list[Spec]:
     for i in range(3):
         call.check_dtype(i, DType.FLOAT32)
     call.check(call.shape(2) == (channels,), "the bias does not fit", str([channels]))
-    sizes = [axis.size for axis in _mediapipe_axes(call)]
+    sizes = [axis.size for axis in mediapipe_axes(call)]
     return [Spec(DType.FLOAT32, (call.shape(0)[0], *sizes, channels))]
 
 
 def _mediapipe(call: Call, data: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
     numbers = Arithmetic(data, 0, weights, lambda sums, batches: sums + bias)
     weights = weights.transpose(1, 2, 3, 0)
-    return scatter(call, numbers, weights, _mediapipe_axes(call), data.dtype)
+    return scatter(call, numbers, weights, mediapipe_axes(call), data.dtype)
 
 
 register(

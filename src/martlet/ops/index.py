@@ -541,5 +541,6 @@ LOWERING = {
     "UNSORTED_SEGMENT_PROD": "segments",
     "UNSORTED_SEGMENT_SUM": "segments",
     "ZEROS_LIKE": "movement",
+    "custom Convolution2DTransposeBias": "transposed",
     "custom UNIDIRECTIONAL_SEQUENCE_GRU": "gru",
 }

@@ -1,5 +1,7 @@
 """TRANSPOSE_CONV in float32 with constant weights, as dense convolutions (`kernels/gemm.py`).
 
+MediaPipe's Convolution2DTransposeBias is the same, but works out the size of its output itself.
+
 A pixel of the output takes only the taps whose distance from its own place is a multiple of the
 stride. So the output falls into stride_h x stride_w phases, each the pixels a stride apart, and
 each phase is a convolution of the input with stride 1 by its own taps, in reverse. Nothing is
@@ -15,18 +17,22 @@ windows no wider than the stride.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from martlet.kernels.forms import Tile
+from martlet.ops.convolution import mediapipe_axes
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.blocking import pack, padded
-from martlet.plan.lowering import Lowering, lowers
+from martlet.plan.lowering import Lowering, custom, lowers
 from martlet.plan.lowering.convolution import fits, gathered, window_blocking
 from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
 from martlet.plan.lowering.packing import Packed, packed_bias
 from martlet.records import NamedTuple
 
 MOST_PHASES = 64
+UNBOUNDED = (-math.inf, math.inf)
 
 
 class Phase(NamedTuple):
@@ -45,24 +51,42 @@ def transpose_conv(lowering: Lowering) -> bool:
     """The image that a convolution would have read, from what it would have written."""
     call, interval = lowering.call, clamp_of(lowering)
     shape, weights = call.value(0), call.value(1)
-    if shape is None or weights is None or interval is None:
+    if shape is None or weights is None or interval is None or not are_float(lowering, 1, 2, 3):
         return False
-    if not are_float(lowering, 1, 2, 3) or not packable(lowering, 3):
+    sizes = [int(n) for n in shape[1:3]]
+    axes = window_axes(call, "hw", sizes, weights.shape[1:3], dilated=False)
+    return _transposed(lowering, 2, 3, weights, axes, interval)
+
+
+@lowers(custom("Convolution2DTransposeBias"), pitched=True)
+def mediapipe(lowering: Lowering) -> bool:
+    """The same of float32, with its inputs in another order."""
+    weights = lowering.call.value(1)
+    if weights is None:
         return False
-    batches, depth = call.shape(2)[0], call.shape(2)[3]
-    height, width, channels = (int(n) for n in shape[1:])
+    return _transposed(lowering, 0, 2, weights, mediapipe_axes(lowering.call), UNBOUNDED)
+
+
+def _transposed(
+    lowering: Lowering, data: int, bias: int, weights: np.ndarray, axes: list[Axis],
+    interval: tuple[float, float],
+) -> bool:  # fmt: skip
+    """Steps for the image and the bias that these inputs are. axes: of the output."""
+    if not packable(lowering, bias):
+        return False
+    batches, depth = lowering.call.shape(data)[0], lowering.call.shape(data)[3]
+    channels, (height, width) = len(weights), (axis.size for axis in axes)
     if batches == 0:
         return True
-    axes = window_axes(call, "hw", (height, width), weights.shape[1:3], dilated=False)
     if axes[0].stride * axes[1].stride > MOST_PHASES:
         return False
-    pitch, y_pitch = lowering.pitch(2), lowering.output_pitch(channels)
+    pitch, y_pitch = lowering.pitch(data), lowering.output_pitch(channels)
     strides = (
         height * width * y_pitch, axes[0].stride * width * y_pitch, axes[1].stride * y_pitch
     )  # fmt: skip
     biases: dict[tuple[int, Tile], Packed] = {}
     for down in phases(axes[0]):
-        for across in _together(lowering, axes[1], y_pitch == channels):
+        for across in _together(lowering, bias, axes[1], y_pitch == channels):
             windows = [down.axis, across[0].axis]
             if not fits(windows, batches, pitch, strides[1] // width * axes[1].stride):
                 return False
@@ -70,9 +94,9 @@ def transpose_conv(lowering: Lowering) -> bool:
             plan = window_blocking(lowering, windows, batches, columns, depth, pitch == depth)
             start = (down.first * width + across[0].first) * y_pitch
             if (columns, plan.tile) not in biases:
-                biases[columns, plan.tile] = _bias(lowering, channels, len(across), plan.tile)
+                biases[columns, plan.tile] = _bias(lowering, bias, channels, len(across), plan.tile)
             factors = Factors(
-                lowering.input(2), _packed(lowering, weights, down, across, plan.tile),
+                lowering.input(data), _packed(lowering, weights, down, across, plan.tile),
                 biases[columns, plan.tile], lowering.output().at(4 * start),
             )  # fmt: skip
             gathered(
@@ -94,10 +118,10 @@ def phases(axis: Axis) -> list[Phase]:
     return found
 
 
-def _together(lowering: Lowering, axis: Axis, dense: bool) -> list[list[Phase]]:
+def _together(lowering: Lowering, bias: int, axis: Axis, dense: bool) -> list[list[Phase]]:
     """The phases of the width, those that are one product together. dense: no gaps in the rows."""
     found, call = phases(axis), lowering.call
-    known = not call.has(3) or call.value(3) is not None
+    known = not call.has(bias) or call.value(bias) is not None
     if dense and known and len({phase.axis for phase in found}) == 1 and len(found) > 1:
         return [found]
     return [[phase] for phase in found]
@@ -119,11 +143,11 @@ def _packed(
     return Packed(lowering.data(packed), packed.size)
 
 
-def _bias(lowering: Lowering, channels: int, times: int, tile: Tile) -> Packed:
-    """The bias, input 3, once for each phase of a product."""
-    bias = lowering.call.value(3)
+def _bias(lowering: Lowering, i: int, channels: int, times: int, tile: Tile) -> Packed:
+    """The bias, input i, once for each phase of a product."""
+    bias = lowering.call.value(i)
     if bias is None or times == 1:
-        return packed_bias(lowering, 3, 1, channels * times, tile)
+        return packed_bias(lowering, i, 1, channels * times, tile)
     repeated = np.tile(bias.ravel(), times)
     data = padded(repeated, repeated.size, tile.width(lowering.lanes))
     return Packed(lowering.data(data), data.size)
