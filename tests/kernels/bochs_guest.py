@@ -38,9 +38,12 @@ PRESENT, WRITABLE, NO_EXECUTE = 1, 2, 1 << 63
 HERE = 0x10000000  # `DATA` of `emulated.py`
 OWN, STACK = 1 << 46, 3 << 45  # addresses that nobody else gets
 STACK_PAGES = 256
+PATTERN = 0x1234567800000000
 PROMISED = ("rbx", "rbp", "r12", "r13", "r14", "r15")  # registers that a function leaves alone
-# mov rax, cr3; mov cr3, rax (forgets what was known of page tables); call r10; hlt
-CALLING = bytes.fromhex("0f20d8 0f22d8 41ffd2 f4")
+# mov rax, cr3; mov cr3, rax (forgets what was known of page tables); call r10; mov ecx, 1; xgetbv
+# (parts of the registers that are not 0, as bits of eax); hlt
+CALLING = bytes.fromhex("0f20d8 0f22d8 41ffd2 b901000000 0f01d0 f4")
+UPPER_HALVES = 1 << 2 | 1 << 6  # of registers 0 to 15: upper 128 bits of 256, upper 256 of 512
 # xor eax, eax; jmp rcx: system calls (of a thread that wakes nobody, say) do nothing
 SYSTEM_CALL = bytes.fromhex("31c0 ffe1")
 
@@ -66,10 +69,12 @@ def load_emulator() -> Any:
     data = bytearray(path.read_bytes())
     with open(path, "rb") as file:
         symbols: Any = ELFFile(file).get_section_by_name(".dynsym")
-        for i, symbol in enumerate(symbols.iter_symbols()):
-            if symbol.name.startswith("__isoc23_"):
-                entry = symbols["sh_offset"] + i * symbols["sh_entsize"]
-                struct.pack_into("<I", data, entry, symbol["st_name"] + len("__isoc23_"))
+        size, names = symbols["sh_entsize"], symbols.stringtable.data()
+        start = symbols["sh_offset"]
+        for entry in range(start, start + symbols["sh_size"], size):
+            (name,) = struct.unpack_from("<I", data, entry)
+            if names.startswith(b"__isoc23_", name):
+                struct.pack_into("<I", data, entry, name + len("__isoc23_"))
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / path.name
         copy.write_bytes(data)
@@ -142,7 +147,8 @@ class Memory:
 
     def bytes_at(self, address: int, size: int) -> memoryview:
         """The guest's bytes, which lie in one region."""
-        for start, (_, memory) in self._regions.items():
+        for start in reversed(self._regions):  # the newest is likeliest
+            _, memory = self._regions[start]
             if start <= address and address + size <= start + len(memory):
                 return memoryview(memory)[address - start : address - start + size]
         raise LookupError(f"nothing is at {address:#x}")
@@ -165,6 +171,7 @@ class Processor:
         memory.bytes_at(OWN, len(code))[:] = code
         memory.protect(OWN, PAGE, mmap.PROT_READ | mmap.PROT_EXEC)
         memory.map(STACK_PAGES * PAGE, STACK)
+        self._state = self._beginning()
 
     def on_missing_page(self, handler: Callable[[int], None]) -> None:
         """handler: brings the physical page with an address, which is touched the first time."""
@@ -186,8 +193,8 @@ class Processor:
         segment.base, segment.limit, segment.attr = 0, 0xFFFFFFFF, attributes
         return segment
 
-    def call(self, function: int, *arguments: int) -> None:
-        """Call it; what it does wrong ends the process."""
+    def _beginning(self) -> Any:
+        """The state in which calls begin, but for the function and its arguments."""
         state = self._bochscpu.State()
         state.cr0, state.cr3 = 0x80010033, self._memory.root  # PG, WP, NE, ET, MP, PE
         state.cr4 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 18  # PAE, OSFXSR, OSXMMEXCPT, OSXSAVE
@@ -197,11 +204,17 @@ class Processor:
         state.fpcw, state.fptw, state.rflags = 0x37F, 0xFFFF, 2
         state.cs, data = self._segment(8, 0x209B), self._segment(16, 0xC93)
         state.ds = state.ss = state.es = state.fs = state.gs = data
-        state.rip, state.rsp, state.r10 = OWN, STACK + STACK_PAGES * PAGE, function
+        state.rip, state.rsp = OWN, STACK + STACK_PAGES * PAGE
+        for i, register in enumerate(PROMISED):
+            setattr(state, register, PATTERN + i)
+        return state
+
+    def call(self, function: int, *arguments: int) -> None:
+        """Call it; what it does wrong ends the process."""
+        state = self._state
+        state.r10 = function
         for register, argument in zip(("rdi", "rsi", "rdx"), arguments, strict=False):
             setattr(state, register, argument)
-        for i, register in enumerate(PROMISED):
-            setattr(state, register, 0x1234567800000000 + i)
         self._failure = ""
         self._session.cpu.state = state
         self._session.run([self._hook])
@@ -215,13 +228,13 @@ class Processor:
     def _broken_promise(self, state: Any) -> str:
         """What a function that returned has left as it must not, or nothing."""
         for i, register in enumerate(PROMISED):
-            if getattr(state, register) != 0x1234567800000000 + i:
+            if getattr(state, register) != PATTERN + i:
                 return f"{register} was not restored"
         if state.rsp != STACK + STACK_PAGES * PAGE:
             return "rsp was not restored"
         if state.mxcsr & ~0x3F != 0x1F80 or state.rflags & 1 << 10:
             return "MXCSR or the direction flag was not restored"
-        if any(any(state.zmm[i].q[2:]) for i in range(16)):
+        if state.rax & UPPER_HALVES:
             return "there was no vzeroupper"
         return ""
 

@@ -41,6 +41,7 @@ CALL, SYSTEM, FILL, FETCH = range(4)
 CODE, DATA = 0x400000, 0x10000000  # addresses of the guest's own segments
 SEGMENT = 0x10000
 PAGE = mmap.PAGESIZE
+CALLS_AT_ONCE = 256  # far from what pipes hold
 BOCHS = Path(__file__).with_name("bochs_guest.py")
 
 
@@ -232,8 +233,12 @@ class Guest:
     def fetch(self, address: int, size: int) -> bytes:
         return self._do(FETCH, address, size, wanted=size)[1]
 
-    def call(self, address: int, block: int, first: int, last: int) -> None:
-        self._do(CALL, address, block, first, last)
+    def call(self, address: int, block: int, *ranges: tuple[int, int]) -> None:
+        """Call a kernel for ranges of units, many of which are sent before it answers."""
+        for i in range(0, len(ranges), CALLS_AT_ONCE):
+            one, *others = ranges[i : i + CALLS_AT_ONCE]
+            sent = b"".join(struct.pack("<8q", CALL, address, block, *r, 0, 0, 0) for r in others)
+            self._do(CALL, address, block, *one, sent=sent, wanted=64 * len(others))
 
     @contextmanager
     def memory(self, size: int) -> Iterator[int]:
@@ -340,8 +345,7 @@ def run_ranges(
         block = argument_block([moved(*a) if isinstance(a, Inside) else a for a in arguments])
         blocks = stack.enter_context(there.memory(block.nbytes))
         there.fill(blocks, block.tobytes())
-        for first, last in ranges:
-            there.call(address, blocks, first, last)
+        there.call(address, blocks, *ranges)
         for region, place in places.items():
             data = there.fetch(place, region.stop - region.start)
             if data != ctypes.string_at(region.start, len(data)):
