@@ -40,6 +40,7 @@ LATENCY = 6  # multiply-adds that must be under way at once
 BLOCK = 2  # rows of the product's tiles in a block; measured on Zen 1: 1 to 8 are equal
 DEEP_BLOCK = 3  # where weights come from memory again for every block
 DEEP_BYTES = 4 << 20  # of weights
+SLOT_BYTES = 1 << 18  # of V and M, where there are many blocks anyway
 UNITS_EACH = 4  # for each of several threads: more are not looked at
 
 
@@ -173,6 +174,9 @@ def blocks(choice: Choice, depth: int, channels: int, lanes: int, threads: int) 
         block = -(-choice.tiles // count)
         whole = block // tile.rows * tile.rows
         for size in {block, whole or block, min(choice.tiles, whole + tile.rows)}:
+            slot = 4 * winograd_slot(choice.form, lanes, size, depth)
+            if size > block and fewest > enough and slot > SLOT_BYTES:
+                continue
             most = max(1, enough // -(-choice.tiles // size))
             candidates |= {(size, -(-panels // n)) for n in range(1, min(panels, most) + 1)}
     return min(sorted(candidates, reverse=True), key=lambda candidate: time(*candidate))
