@@ -50,7 +50,8 @@ KERNELS = """\
 One thread. **Products**: steps of at least 20 MFLOP that multiply as often as the formula says, by
 their share of the peak of multiply-adds, and how many of them reach 90 % of it. **Winograd**:
 layers with maps of at least 28 x 28 that run by it; the time of the direct product by that of
-Winograd's, transforms included, each layer alone. **Arena**: by the largest sum of live tensors.
+Winograd's, transforms included, each layer alone. **Arena**: of one or two
+threads, whichever is larger, by the largest sum of live tensors.
 
 """
 GOOD = 0.9
