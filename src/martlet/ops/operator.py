@@ -157,6 +157,13 @@ class Call:
 
     def value(self, i: int) -> np.ndarray | None:
         """The value of input i where it is known already."""
+        found = self.stored(i)
+        if found is not None and found.dtype.char == "e" and self.dtype(i) is DType.FLOAT32:
+            return found.astype(np.float32)
+        return found
+
+    def stored(self, i: int) -> np.ndarray | None:
+        """The same, float16 where a float32 constant is stored so; for those who read either."""
         return self.values[i] if i < len(self.values) else None
 
     def quantization(self, i: int) -> Quantization:

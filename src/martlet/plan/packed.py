@@ -51,7 +51,7 @@ class Packing:
 
         The same array for the same weights, and for the same part of a file, in the same layout.
         """
-        key = _key(weights, layout) or (weights.ctypes.data, weights.shape, weights.strides, layout)
+        key = _key(weights, layout) or (weights.ctypes.data, *_form(weights), layout)
         found = self._made.get(key)
         if found is None:
             found = _known.get(key)
@@ -89,7 +89,11 @@ def packed(weights: np.ndarray, layout: Hashable, make: Callable[[], np.ndarray]
 def _key(weights: np.ndarray, layout: Hashable) -> Hashable:
     """What tells weights of files in layouts apart; None for weights of no file."""
     place = place_of(weights)
-    return None if place is None else (place, weights.shape, weights.strides, layout)
+    return None if place is None else (place, *_form(weights), layout)
+
+
+def _form(weights: np.ndarray) -> tuple[Hashable, ...]:
+    return weights.dtype.char, weights.shape, weights.strides
 
 
 def unwritten(count: int) -> np.ndarray:

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 # become a second copy of the weights; weights that must be expanded are exempt.
 FOLD_LIMIT = 1 << 16
 EXPANSIONS = frozenset({"DEQUANTIZE", "DENSIFY"})
+# Their weights are packed from float16 as well as from float32 (`Call.stored`), so those that only
+# they read are not expanded.
+READ_FLOAT16 = frozenset(
+    {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV", "CONV_3D"}
+)
 
 
 @dataclass
@@ -49,7 +54,8 @@ class Plan:
     """The steps of one graph for one set of input shapes.
 
     specs: what is known of every tensor (None: nothing computes it). values: constants and
-    folded results, `held_bytes` of which are not in the file. peak_bytes: the largest sum of
+    folded results, `held_bytes` of which are not in the file; some of float32 are as the file has
+    them, in float16. peak_bytes: the largest sum of
     live tensors that are not constant.
     """
 
@@ -170,12 +176,13 @@ def make_plan(
         if i != ABSENT:
             specs[i] = spec
             values.pop(i, None)
+    wide = _read_in_float32(graph)
     steps = []
     for number, node in enumerate(graph.nodes):
         place = place_of(model, index, number)
         try:
             operator = resolve(node, place, custom)
-            step = _plan_node(graph, node, number, place, operator, session, specs, values)
+            step = _plan_node(graph, node, number, place, operator, session, specs, values, wide)
         except MartletError as error:
             if on_error is None:
                 raise
@@ -216,6 +223,7 @@ def _plan_node(
     session: Session,
     specs: list[Spec | None],
     values: dict[int, np.ndarray],
+    wide: set[int],
 ) -> Step | None:
     for i, index in enumerate(node.inputs):
         if index != ABSENT:
@@ -259,11 +267,21 @@ def _plan_node(
     known = operator.shape_only or (not variable and _known(node, values))
     small = operator.name in EXPANSIONS or sum(s.nbytes for s in results) <= FOLD_LIMIT
     if static and operator.pure and known and small:
+        expands = operator.name == "DEQUANTIZE" and not node.custom
+        if expands and call.dtype(0) is DType.FLOAT16 and node.outputs[0] not in wide:
+            values[node.outputs[0]] = values[node.inputs[0]]
+            return None
         for i, value in zip(node.outputs, evaluate(call, results), strict=True):
             if i != ABSENT:
                 values[i] = value
         return None
     return Step(call, number, list(node.inputs), list(node.outputs), static, results)
+
+
+def _read_in_float32(graph: Graph) -> set[int]:
+    """The tensors that cannot be float16 where they are declared float32."""
+    readers = (node.inputs for node in graph.nodes if node.custom or node.op not in READ_FLOAT16)
+    return {ABSENT, *graph.outputs}.union(*readers)
 
 
 def _known(node: Node, values: dict[int, np.ndarray]) -> bool:
@@ -302,7 +320,7 @@ def infer(call: Call) -> list[Spec]:
 def evaluate(call: Call, specs: Sequence[Spec]) -> list[np.ndarray]:
     """Run the operator's meaning; its results must be what its own rule promised."""
     with np.errstate(all="ignore"):
-        results = call.operator.evaluate(call, *call.values)
+        results = call.operator.evaluate(call, *map(call.value, range(len(call.values))))
     single = isinstance(results, (np.ndarray, np.generic))  # 0-d arithmetic gives bare numbers
     arrays = [np.asarray(results)] if single else [np.asarray(r) for r in results]
     for i, (array, spec) in enumerate(zip(arrays, specs, strict=True)):

@@ -252,7 +252,7 @@ class Session:
         else:
             self._run_steps(plan, env)
         if self.kept is not None:
-            self.kept[plan.index] = env
+            self.kept[plan.index] = {i: _as_declared(plan, i, array) for i, array in env.items()}
         self._live = before
         return [env[i] for i in plan.graph.outputs]
 
@@ -337,3 +337,9 @@ class Session:
                 expected=str(len(graph.inputs)),
                 found=str(count),
             )
+
+
+def _as_declared(plan: Plan, i: int, array: np.ndarray) -> np.ndarray:
+    """A value that the plan holds in float16 as the float32 that it is."""
+    spec = plan.specs[i]
+    return array if spec is None else array.astype(spec.dtype.numpy, copy=False)

@@ -46,8 +46,8 @@ def conv_2d(lowering: Lowering) -> bool:
     windows = batches * axes[0].positions * axes[1].positions
     if windows == 0:
         return True
-    weights = call.value(1)
-    known = weights is not None and not (call.has(2) and call.value(2) is None)
+    weights = call.stored(1)
+    known = weights is not None and not (call.has(2) and call.stored(2) is None)
     if weights is not None and known:
         if groups == 1 and winograd(lowering, weights):
             return True

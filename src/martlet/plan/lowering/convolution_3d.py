@@ -127,7 +127,7 @@ def taps_met(axis: Axis) -> list[list[int]]:
 
 def _packed(lowering: Lowering, tile: Tile) -> list[Packed]:
     """The weights of each tap along the depth: (output channels, all else)."""
-    weights = lowering.call.value(1)
+    weights = lowering.call.stored(1)
     taps, *window, channels = lowering.call.shape(1)
     if weights is None:
         length = math.prod(window)

@@ -38,7 +38,7 @@ def fully_connected(lowering: Lowering) -> bool:
             return False
         lda = depth
     shape, tiles = (1, units, depth), None
-    if call.value(1) is None:
+    if call.stored(1) is None:
         tiles = tiles_for(lowering, weights_of(lowering, 1, shape), rows)
     plan = blocking(rows, units, depth, lowering.lanes, lowering.threads, tiles=tiles)
     factors = Factors(
@@ -109,7 +109,7 @@ def packable(lowering: Lowering, *inputs: int) -> bool:
     return all(
         lowering.pitch(i) == call.shape(i)[-1]
         for i in inputs
-        if call.has(i) and call.value(i) is None and call.shape(i)
+        if call.has(i) and call.stored(i) is None and call.shape(i)
     )
 
 

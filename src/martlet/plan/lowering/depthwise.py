@@ -42,7 +42,7 @@ def depthwise_conv_2d(lowering: Lowering) -> bool:
             return False
         x, x_pixel = repeated, channels
     image, units = image_arguments(lowering, axes, channels, x_pixel)
-    weights, lanes = call.value(1), lowering.lanes
+    weights, lanes = call.stored(1), lowering.lanes
     square = None if weights is None else square_window(axes, channels, DEPTHWISE_SQUARES, lanes)
     if square is not None and weights is not None:
         taps, vectors = square.taps**2, math.ceil(channels / lanes)

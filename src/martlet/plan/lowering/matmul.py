@@ -46,12 +46,12 @@ def batch_matmul(lowering: Lowering) -> bool:
         x_shape, y_shape, batch = x_shape[-2:], y_shape[-2:], ()
         rows, products = products * rows, 1
     a, lda = _rows_of_x(lowering, rows, depth)
-    b, known = _matrices_of_y(lowering, y_count, columns, depth)
+    b = _matrices_of_y(lowering, y_count, columns, depth)
     ldc = lowering.output_pitch(columns)
     offsets = np.zeros((products, 4), np.int64)
     offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
     offsets[:, 3] = np.arange(products) * (rows * ldc)
-    if known is None and b.order == "rows" and rows * products <= MOST_ROWS * y_count:
+    if isinstance(b, Matrices) and b.order == "rows" and rows * products <= MOST_ROWS * y_count:
         offsets[:, 1] = _numbers(y_shape, batch) * b.step
         lowering.step(
             "few_rows_f32", a, b.place, lowering.output(), lowering.data(offsets), rows, depth,
@@ -60,12 +60,14 @@ def batch_matmul(lowering: Lowering) -> bool:
         )  # fmt: skip
         return True
     threads = 1 if products >= UNITS_EACH * lowering.threads else lowering.threads
-    tiles = None if known is not None else tiles_for(lowering, b, rows, products / y_count)
+    tiles = None
+    if isinstance(b, Matrices):
+        tiles = tiles_for(lowering, b, rows, products / y_count)
     plan = blocking(rows, columns, depth, lowering.lanes, threads, tiles=tiles)
-    if known is not None:
-        packed = packed_constants(lowering, known, plan.tile)
-    else:
+    if isinstance(b, Matrices):
         packed = packed_matrices(lowering, b, plan.tile)
+    else:
+        packed = packed_constants(lowering, b, plan.tile)
     bias = packed_bias(lowering, 2, 1, columns, plan.tile)
     sizes = Sizes(rows, depth, columns, lda, ldc)
     offsets[:, 1] = _numbers(y_shape, batch) * packed.step
@@ -96,20 +98,18 @@ def _rows_of_x(lowering: Lowering, rows: int, depth: int) -> tuple[Ref, int]:
 
 def _matrices_of_y(
     lowering: Lowering, count: int, columns: int, depth: int
-) -> tuple[Matrices, np.ndarray | None]:
-    """y as it lies in memory, and as (count, columns, depth) if it is known."""
+) -> Matrices | np.ndarray:
+    """y as it lies in memory, or as (count, columns, depth) if it is known."""
     call, pitch = lowering.call, lowering.pitch(1)
-    value, swapped = call.value(1), bool(call.option("adj_y"))
+    value, swapped = call.stored(1), bool(call.option("adj_y"))
     if not swapped and columns == pitch == 1:
         swapped, pitch = True, depth  # a single column
-    b = Matrices(
-        lowering.input(1), count, columns, depth, "columns" if swapped else "rows", pitch
-    )  # fmt: skip
     if value is None:
-        return b, None
+        order = "columns" if swapped else "rows"
+        return Matrices(lowering.input(1), count, columns, depth, order, pitch)
     if swapped:
-        return b, value.reshape(count, columns, depth)
-    return b, value.reshape(count, depth, columns).swapaxes(1, 2)
+        return value.reshape(count, columns, depth)
+    return value.reshape(count, depth, columns).swapaxes(1, 2)
 
 
 def _numbers(shape: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:

@@ -52,7 +52,7 @@ class Matrices(NamedTuple):
 
 def packed_weights(lowering: Lowering, i: int, shape: tuple[int, int, int], tile: Tile) -> Packed:
     """Input i as matrices of (count, columns, depth), for a tile."""
-    value = lowering.call.value(i)
+    value = lowering.call.stored(i)
     if value is None:
         return packed_matrices(lowering, weights_of(lowering, i, shape), tile)
     return packed_constants(lowering, value.reshape(shape), tile)
@@ -144,7 +144,7 @@ def copy_matrices(
 def packed_bias(lowering: Lowering, i: int, count: int, columns: int, tile: Tile) -> Packed:
     """Input i as the biases of so many products; zeros if there is none."""
     call, width = lowering.call, tile.width(lowering.lanes)
-    if call.has(i) and call.value(i) is None:
+    if call.has(i) and call.stored(i) is None:
         if tile.dots or columns % width == 0:
             return Packed(lowering.input(i), columns)
         biases = Matrices(lowering.input(i), count, columns, 1, "rows", columns)

@@ -50,7 +50,7 @@ class Phase(NamedTuple):
 def transpose_conv(lowering: Lowering) -> bool:
     """The image that a convolution would have read, from what it would have written."""
     call, interval = lowering.call, clamp_of(lowering)
-    shape, weights = call.value(0), call.value(1)
+    shape, weights = call.value(0), call.stored(1)
     if shape is None or weights is None or interval is None or not are_float(lowering, 1, 2, 3):
         return False
     sizes = [int(n) for n in shape[1:3]]

@@ -1,0 +1,115 @@
+"""Float16 weights behind DEQUANTIZE: as if they were float32, and never held as such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from build import run_model
+from martlet.dtypes import DType
+from martlet.graph import Graph, Model, Tensor
+from martlet.plan.planner import declared_specs
+from martlet.runtime.session import Session
+
+SAME = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+VALID2 = {"padding": "VALID", "stride_h": 2, "stride_w": 2}
+DEEP = {"padding": "VALID", "stride_d": 1, "stride_h": 1, "stride_w": 1}
+# Operator, shapes of image and weights, options.
+CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ("CONV_2D", (1, 5, 5, 7), (9, 1, 1, 7), SAME),
+    ("CONV_2D", (1, 24, 24, 128), (256, 1, 1, 128), SAME),
+    ("CONV_2D", (1, 20, 20, 32), (40, 3, 3, 32), SAME),
+    ("CONV_2D", (1, 12, 9, 16), (16, 1, 7, 16), SAME),
+    ("CONV_2D", (1, 23, 23, 3), (13, 3, 3, 3), VALID2),
+    ("CONV_2D", (1, 9, 9, 4), (6, 3, 2, 4), VALID2),
+    ("CONV_2D", (1, 6, 6, 8), (6, 2, 2, 4), SAME),
+    ("DEPTHWISE_CONV_2D", (1, 14, 14, 24), (1, 3, 3, 24), {**SAME, "depth_multiplier": 1}),
+    ("DEPTHWISE_CONV_2D", (1, 9, 9, 6), (1, 4, 2, 6), {**SAME, "depth_multiplier": 1}),
+    ("FULLY_CONNECTED", (1, 37), (21, 37), {}),
+    ("FULLY_CONNECTED", (40, 64), (70, 64), {}),
+    ("BATCH_MATMUL", (2, 7, 12), (2, 12, 19), {}),
+    ("BATCH_MATMUL", (2, 1, 12), (2, 19, 12), {"adj_y": True}),
+    ("CONV_3D", (1, 4, 5, 5, 6), (2, 3, 3, 6, 10), DEEP),
+]
+
+
+def model_of(
+    op: str, image: Sequence[int], weights: np.ndarray, bias: int | None, options: Any, narrow: bool
+) -> Model:
+    """The operator with weights of these values, in float16 or in float32."""
+    graph = Graph()
+    inputs = [graph.input("x", tuple(image))]
+    constants = [weights, *([weights.ravel()[:bias]] if bias else [])]
+    for number, array in enumerate(constants):
+        stored = graph.constant(array if narrow else array.astype(np.float32), f"w{number}")
+        if narrow:
+            wide = Tensor(f"d{number}", array.shape, DType.FLOAT32)
+            stored = graph.add("DEQUANTIZE", [stored], outputs=[wide])
+        inputs.append(stored)
+    graph.output(graph.add(op, inputs, options))
+    return Model([graph], source="test")
+
+
+@pytest.mark.parametrize(("op", "image", "shape", "options"), CASES)
+@pytest.mark.parametrize("reference", [True, False])
+def test_results_are_those_of_float32(
+    op: str, image: tuple[int, ...], shape: tuple[int, ...], options: Any, reference: bool
+) -> None:
+    random = np.random.default_rng(7)
+    weights = (random.normal(size=shape) / 16).astype(np.float16)
+    x = random.normal(size=image).astype(np.float32)
+    bias = {"CONV_2D": shape[0], "DEPTHWISE_CONV_2D": shape[-1], "CONV_3D": shape[-1]}.get(op)
+    wide, narrow = (model_of(op, image, weights, bias, options, n) for n in (False, True))
+    (expected,) = run_model(wide, [x], reference=reference)
+    running = Session(narrow, reference=reference)
+    plan = running.plan(0, declared_specs(narrow.main))
+    np.testing.assert_array_equal(running.run(plan, [x])[0], expected)
+    assert plan.held_bytes == 0
+    assert all(value.dtype == np.float16 for value in plan.values.values())
+    native = running.native(plan)
+    if native is not None:
+        assert [segment.step for segment in native.segments] == [None]
+
+
+def test_transposed_convolutions_read_them() -> None:
+    weights = np.random.default_rng(1).normal(size=(5, 3, 3, 4)).astype(np.float16)
+    x = np.random.default_rng(2).normal(size=(1, 4, 4, 4)).astype(np.float32)
+    results = []
+    for narrow in (False, True):
+        graph = Graph()
+        shape = graph.constant(np.array([1, 8, 8, 5], np.int32))
+        stored = graph.constant(weights if narrow else weights.astype(np.float32))
+        if narrow:
+            stored = graph.add("DEQUANTIZE", [stored], outputs=[Tensor("d", weights.shape)])
+        image = graph.input("x", x.shape)
+        options = {"padding": "SAME", "stride_h": 2, "stride_w": 2}
+        y = Tensor("y", dtype=DType.FLOAT32)
+        graph.output(graph.add("TRANSPOSE_CONV", [shape, stored, image], options, outputs=[y]))
+        results += run_model(Model([graph], source="test"), [x], reference=False)
+    np.testing.assert_array_equal(*results)
+
+
+def test_what_others_read_is_expanded_once() -> None:
+    graph = Graph()
+    half = graph.constant(np.ones((3, 3), np.float16))
+    wide = graph.add("DEQUANTIZE", [half], outputs=[Tensor("d", (3, 3))])
+    x = graph.input("x", (3, 3))
+    dense = graph.add("FULLY_CONNECTED", [x, wide])
+    graph.output(graph.add("ADD", [dense, wide]), wide)
+    model = Model([graph], source="test")
+    plan = Session(model).plan(0, declared_specs(graph))
+    assert plan.values[wide].dtype == np.float32
+    assert plan.held_bytes == 36
+    for array in run_model(model, [np.ones((3, 3), np.float32)], reference=False):
+        assert array.dtype == np.float32
+
+
+def test_tensors_that_are_kept_are_float32() -> None:
+    model = model_of("FULLY_CONNECTED", (1, 4), np.ones((2, 4), np.float16), None, {}, narrow=True)
+    running = Session(model, keep_all=True)
+    running.run(running.plan(0, declared_specs(model.main)), [np.ones((1, 4), np.float32)])
+    assert running.kept is not None
+    assert running.kept[0][model.main.nodes[0].outputs[0]].dtype == np.float32
