@@ -1,9 +1,9 @@
 # Two commands do everything on a fresh machine with Python 3.10+ and make:
 #   make demo    set up, then classify real inputs with the models in the repository
 #   make test    set up, then run the tests
-# Others: wheel (with the kernel images of all processors, and try it), emulator (QEMU, to test kernels of other processors), lint, programs (programs of others),
-# test-all (long sweeps too), operators (their index and table), fuzz, benchmarks ZOO=folder (beside
-# other engines), clean.
+# Others: wheel (with the kernel images of all processors, and try it), emulator (QEMU and Bochs, to
+# test kernels of other processors), lint, programs (programs of others), test-all (long sweeps too),
+# operators (their index and table), fuzz, benchmarks ZOO=folder (beside other engines), clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,9 +39,11 @@ $(BENCH)/.installed: pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
-# Without it, the tests of kernels run on this processor only, and say so.
-emulator:
+# Without it, the tests of kernels run on this processor only, and say so. There are builds of Bochs
+# for most versions of Python on x86-64 Linux; what they say that they need, their own tests need.
+emulator: $(BIN)/python
 	@command -v qemu-aarch64-static >/dev/null || { apt-get update -qq && apt-get install -y -qq qemu-user-static; }
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: bochscpu-python==0.4.0
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q

@@ -1,8 +1,9 @@
-"""Random networks on AVX-512 code that runs in Bochs, beside their answers in NumPy.
+"""Whole models on AVX-512 code that runs in Bochs.
 
-    python bochs_networks.py COUNT
+    python bochs_networks.py random COUNT    random networks, so many, beside NumPy
+    python bochs_networks.py corpus          the corpus' cases, beside TensorFlow Lite's answers
 
-draws so many. It is a program of its own because the emulator takes its process down at the end.
+It is a program of its own because the emulator takes its process down at the end.
 
 The emulated processor sees all memory of this process at the same addresses: an entry of its page
 tables covers 2**30 bytes, and each page under it is handed over when it is first touched.
@@ -26,6 +27,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from bochs_guest import PAGE, PRESENT, WRITABLE, Memory, Processor, leave, load_emulator  # noqa: E402
+from corpus import cases, run_case  # noqa: E402
 from martlet.kernels.compiler import compile_object  # noqa: E402
 from martlet.kernels.linker import link, read_object  # noqa: E402
 from martlet.kernels.registry import kernels_of  # noqa: E402
@@ -81,7 +83,11 @@ class EmulatedImage:
         self.calls = 0
         function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self._callable = {name: function(self._entry(name)) for name in CALLED}
-        self._loaded = kernels_of
+
+    @property
+    def names(self) -> list[str]:
+        """The kernels that were asked for."""
+        return sorted(self._places)
 
     def _place(self, name: str) -> int:
         if name not in self._places:
@@ -109,11 +115,7 @@ class EmulatedImage:
         return self._entry("run_alone")
 
 
-def main(count: int) -> None:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the guest has one processor
-    image = EmulatedImage()
-    vars(session)["host_image"] = lambda: image
-
+def run_random(count: int) -> str:
     @settings(
         deadline=None, max_examples=count, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
@@ -123,14 +125,31 @@ def main(count: int) -> None:
         compare(data, [(1, False), (1, True)])
 
     networks()
-    print(f"{count} networks, {image.calls} calls, kernels: {' '.join(sorted(image._places))}")
+    return f"{count} networks"
+
+
+def run_corpus() -> str:
+    wrong = {}
+    for case in cases():
+        if problems := run_case(case, reference=False):
+            wrong[f"{case.part}/{case.name}"] = problems
+    if wrong:
+        raise AssertionError(wrong)
+    return f"{len(cases())} cases"
+
+
+def main(what: str, *arguments: str) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the guest has one processor
+    image = EmulatedImage()
+    vars(session)["host_image"] = lambda: image
+    done = run_corpus() if what == "corpus" else run_random(int(arguments[0]))
+    print(f"{done}, {image.calls} calls; kernels: {' '.join(image.names)}", flush=True)
 
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]))
+        main(*sys.argv[1:])
     except BaseException:
         sys.excepthook(*sys.exc_info())
         leave(1)
-    sys.stdout.flush()
     leave(0)
