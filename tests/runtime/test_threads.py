@@ -356,6 +356,15 @@ print([child(use) for _ in range(5)], run())
     assert outcome(script(path, FORK + text))[:2] == (0, "[5, 5, 5, 5, 5] True\n")
 
 
+def test_a_child_of_fork_has_all_slots_free(path: Path) -> None:
+    """Another thread of the parent may be in a kernel that holds one."""
+    text = """
+pool.slots[8] = 1
+print(child(lambda: os._exit(int(pool.slots.any()))), pool.slots.sum())
+"""
+    assert outcome(script(path, FORK + text))[:2] == (0, "0 1\n")
+
+
 def test_a_child_of_fork_that_ends_as_programs_do(path: Path) -> None:
     text = "print(child(lambda: run() and sys.exit(6)), child(lambda: sys.exit(7)), run())"
     assert outcome(script(path, FORK + text))[:2] == (0, "6 7 True\n")

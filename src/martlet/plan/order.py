@@ -45,19 +45,20 @@ def touched(
     work: Work, lowering: Lowering, span: Callable[[int], Span], scratch: Sequence[int], status: int
 ) -> list[Touched]:
     """What the steps of a work touch. span: of a tensor; scratch, status: addresses of its own."""
-    tensors, inputs = lowering.call.graph.tensors, set(work.inputs)
+    tensors, inputs = lowering.call.graph.tensors, work.inputs
     found = []
     for step in lowering.steps:
         reads: list[Span] = []
         writes: list[Span] = []
-        for kind, i in {(a.kind, a.index) for a in step.arguments if isinstance(a, Ref)}:
+        for kind, i in {(a.kind, a.index) for a in step.arguments if type(a) is Ref}:
             if kind == "tensor":
                 read = i in inputs and not tensors[i].is_variable
                 (reads if read else writes).append(span(i))
             elif kind == "scratch":
-                writes.append(Span(scratch[i], scratch[i] + lowering.scratch_bytes[i]))
+                start = scratch[i]
+                writes.append(Span(start, start + lowering.scratch_bytes[i], 0, 0))
             elif kind == "status":
-                writes.append(Span(status, status + STATUS_BYTES * len(lowering.statuses)))
+                writes.append(Span(status, status + STATUS_BYTES * len(lowering.statuses), 0, 0))
         found.append(Touched(reads, writes))
     return found
 

@@ -167,7 +167,7 @@ class NativePlan:
         def span(i: int) -> Span:
             spec, start = spec_of(self.plan, i), self._addresses[i]
             if i not in self._pitches:
-                return Span(start, start + spec.nbytes)
+                return Span(start, start + spec.nbytes, 0, 0)
             assert spec.shape is not None
             size = spec.dtype.numpy.itemsize
             return rows(start, spec.nbytes, size * self._pitches[i], size * spec.shape[-1])
