@@ -6,7 +6,8 @@ grows while threads walk it:
 
     `run_jobs`   walks the list from its head, takes pieces of each job until none are left, and
                  sleeps at the end of the list until there are more, or until the list is closed
-    `post`       writes a word (a job at the end of the list; that it is closed) and wakes sleepers
+    `post`       writes a word (a job at the end of the list; that it is closed), and wakes those
+                 who sleep if told so
 
 The head is a record, too: that of a pool, whose next job is the first one. Python has seen to the
 end of all jobs when every thread has returned from `run_jobs`. Denormal numbers are what they are.
@@ -68,16 +69,19 @@ def _take_part(k: Builder, head: Pointer, job: Pointer) -> None:
             _system(k, head, "madvise", k.scalar(job, FORGET), nbytes, MADV_DONTNEED)
 
 
-def post(k: Builder, head: Pointer, place: Pointer, word: Value, first: Value, last: Value) -> None:
-    """Write a word at a place and wake all who sleep."""
+def post(
+    k: Builder, head: Pointer, place: Pointer, word: Value, wake: Value, first: Value, last: Value
+) -> None:
+    """Write a word at a place, and wake all who sleep if `wake` is not 0."""
     k.atomic_store(place, word)
-    k.atomic_add(head + GENERATION, 1)
-    _system(k, head, "futex", head + GENERATION, FUTEX_WAKE_PRIVATE, 1 << 30)
+    with k.when(wake.differs(0)):
+        k.atomic_add(head + GENERATION, 1)
+        _system(k, head, "futex", head + GENERATION, FUTEX_WAKE_PRIVATE, 1 << 30)
 
 
 def kernels(target: Target) -> list[Kernel]:
     """Both; they have no units."""
     return [
         Kernel("run_jobs", run_jobs, arguments("head: *i64")),
-        Kernel("post", post, arguments("head: *i64", "place: *i64", "word: i64")),
+        Kernel("post", post, arguments("head: *i64", "place: *i64", "word: i64", "wake: i64")),
     ]

@@ -82,9 +82,8 @@ def pages_of(array: np.ndarray) -> tuple[int, int]:
     mapping = _mapping_of(array)
     if mapping is None:
         return 0, 0
-    page = mmap.PAGESIZE
-    first = -(-array.ctypes.data // page) * page
-    last = (array.ctypes.data + array.nbytes) // page * page
+    page, begin = mmap.PAGESIZE, array.ctypes.data
+    first, last = -(-begin // page) * page, (begin + array.nbytes) // page * page
     return first, max(last - first, 0)
 
 
