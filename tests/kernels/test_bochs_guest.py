@@ -30,6 +30,12 @@ def test_vectors_of_512_bits_are_stored() -> None:
     assert found == struct.pack("<I", 0x12345678) * 16
 
 
+def test_dot_products_of_bytes_are_there() -> None:
+    code = "62f27d487cc6 62f17c4828c8 62f27d4850c8 62f17c48110f"  # vpdpbusd zmm1, zmm0, zmm0
+    found = run(code + ZERO_UPPER + RETURN, 0x01020304)
+    assert found == struct.pack("<I", 0x01020304 + 1 + 4 + 9 + 16) * 16
+
+
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
@@ -43,6 +49,7 @@ def test_vectors_of_512_bits_are_stored() -> None:
         ("62f17c482847ff", "page fault (0)"),
         ("c5fc2847 01", "protection"),  # vmovaps from where nothing is aligned
         ("0f0b", "invalid instruction"),
+        ("62f27e485200", "invalid instruction"),  # vdpbf16ps, which no target may use
     ],
 )
 def test_faults_are_named(code: str, problem: str, capfd: pytest.CaptureFixture[str]) -> None:
