@@ -10,7 +10,7 @@ import martlet
 import models
 from martlet import ArgumentError, Interpreter, LimitError, MartletError, OpResolverType
 from martlet.dtypes import DType
-from martlet.graph import Graph, Tensor
+from martlet.graph import Graph, Quantization, Tensor
 
 X = np.array([[1, -2, 3, -4]], np.float32)
 
@@ -406,9 +406,10 @@ def test_a_graph_may_have_no_tensors():
 
 def test_folded_results_count_against_the_memory_limit():
     graph = Graph()
-    half = graph.constant(np.zeros(10_000, np.float16))
+    one = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64))
+    stored = graph.constant(np.zeros(10_000, np.int8), quantization=one)
     for i in range(20):
-        graph.add("DEQUANTIZE", [half], outputs=[Tensor(f"w{i}", (10_000,))])
+        graph.add("DEQUANTIZE", [stored], outputs=[Tensor(f"w{i}", (10_000,))])
     graph.output(graph.add("NEG", [graph.input("x", (2,))]))
     content = models.to_bytes(graph)
     ready(content, memory_limit=1e6)
