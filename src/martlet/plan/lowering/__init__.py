@@ -184,15 +184,14 @@ class Lowering:
         return packed(weights, (self.lanes, *layout), make)
 
     def pack(
-        self, weights: np.ndarray, kernel: str, *numbers: int, size: int, units: int,
-        layout: tuple[Hashable, ...] = (),
-    ) -> np.ndarray:  # fmt: skip
+        self, weights: np.ndarray, kernel: str, *numbers: int, size: int, units: int
+    ) -> np.ndarray:
         """What a kernel makes of constant weights, float32 or float16: so many float32, there
         when the plan is complete, and shared likewise.
 
-        numbers: its arguments after weights and target; layout: what else the result depends on.
+        numbers: its arguments after weights and target. The result must depend on nothing else.
         """
-        layout = (self.lanes, kernel, numbers, *layout)
+        layout = (self.lanes, kernel, numbers)
         return self.packing.packed(weights, layout, kernel, *numbers, size=size, units=units)
 
     def scratch(self, nbytes: int) -> Ref:
