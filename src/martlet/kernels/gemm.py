@@ -54,6 +54,10 @@ from martlet.records import NamedTuple, dataclass, replace
 LINE = 16  # float32 in a cache line
 AHEAD = 1024  # float32: how far ahead B is asked for where it has one reader
 
+MANY_ROWS = 8
+"""More rows than that have no registers for addresses that depend on each other: the compiler would
+load many elements through each, ahead of time, and leave none for sums."""
+
 _PRODUCT = (
     "a: *float", "b: *float", "bias: *float", "c: *float", "residual: *float", "products: *i64",
     "count: i64", "depth: i64", "columns: i64", "lda: i64", "ldc: i64", "ldr: i64", "adds: i64",
@@ -89,6 +93,8 @@ def _gemm(tile: Tile) -> Callable[..., None]:
         for unit in _units(k, tile, product, product.depth, first, last):
             for _, indices in _tiles(k, tile, unit.start, unit.stop):
                 pointers = [unit.a + i * product.lda for i in indices]
+                if tile.rows > MANY_ROWS:
+                    pointers = [k.other_name(pointer) for pointer in pointers]
                 for panel in k.range(unit.first_panel, unit.last_panel):
                     sums = unit.sums.start(panel, indices)
                     unit.sums.add(sums, pointers, panel, k.constant(0, I64), product.depth)

@@ -518,6 +518,12 @@ class Builder:
         reads, soon, data = (self.constant(n, I32) for n in (0, 3, 1))
         self.call_intrinsic("llvm.prefetch.p0", Value(self, PTR, p.name), reads, soon, data)
 
+    def other_name(self, p: Pointer) -> Pointer:
+        """The same address, which the compiler takes for another: what is loaded through it is
+        loaded again, where keeping it would take a register that is not there."""
+        text = f'call ptr asm "", "=r,0"(ptr {p.name})'
+        return Pointer(self, p.element, self.emit(PTR, text).name)
+
     def call(self, function: Pointer, *operands: Value | Pointer) -> None:
         """Call a function by its address."""
         passed = ", ".join(

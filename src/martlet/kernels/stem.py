@@ -85,10 +85,13 @@ def _convolution(stem: Stem, tile: Tile) -> Callable[..., None]:
             base = k.pointer_at(origin, 0, F32)
             for v in k.range(*down):
                 line = base + v * row_step.value
+                # Neighbouring windows share elements, each of which is a cheap load of its own.
+                lines = [k.other_name(line) for _ in range(-(-taps // stride))]
                 factors = weights + (panel * taps + v) * (run * width)
                 for e in range(run):
                     columns = [k.load(factors, e * width + j * k.lanes) for j in range(len(begin))]
                     for i, row in enumerate(totals):
+                        line = lines[i % len(lines)]
                         value = k.broadcast(k.scalar(line, i * stride * CHANNELS + e))
                         for column, total in zip(columns, row, strict=True):
                             total.value = k.fma(value, column, total.value)
