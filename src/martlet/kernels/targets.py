@@ -23,7 +23,7 @@ class Target(NamedTuple):
 
 # All that LLVM takes for granted in code for x86-64-v3 and v4, as the System V ABI defines them.
 # A processor without `abm` or `bmi1` would run their instructions as others, with wrong results.
-# Linux hides what it does not save for a process (AVX and AVX-512 registers, XCR0).
+# Linux leaves out AVX and AVX-512 if it was told not to save their registers.
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe", "popcnt"})
 _AVX512 = _AVX2 | {
     "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni",
