@@ -119,9 +119,9 @@ def test_run_alone_sets_the_control_word_for_its_kernels_alone(target: Target) -
         def halved() -> np.ndarray:
             return np.frombuffer(there.fetch(y, 4 * UNITS_THERE), np.float32)
 
-        there.call(halve, block, 0, UNITS_THERE)
+        there.call(halve, block, (0, UNITS_THERE))
         assert np.all(halved() == TINY / 2)
-        there.call(run_alone, pool, 0, 0)
+        there.call(run_alone, pool, (0, 0))
         assert np.all(halved() == 0)
-        there.call(halve, block, 0, UNITS_THERE)
+        there.call(halve, block, (0, UNITS_THERE))
         assert np.all(halved() == TINY / 2)

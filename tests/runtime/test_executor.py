@@ -52,9 +52,9 @@ def workers(there: Guest, pool: int, count: int, work: int, stop: int) -> Iterat
         blocks = range(base, base + size * count, size)
         for block in blocks:
             there.fill(block, np.array([block + size, work, pool, 0], np.int64).tobytes())
-            there.call(start, block, 0, 0)
+            there.call(start, block, (0, 0))
         yield
-        there.call(stop, pool, 0, 0)
+        there.call(stop, pool, (0, 0))
         for block in blocks:
             while not there.fetch(block + 24, 8)[0]:
                 time.sleep(0.001)
@@ -94,6 +94,6 @@ def test_threads_of_aarch64_wait_for_what_they_read(threads: int, chains: int) -
                 begin = rows[:chains]
                 begin[:] = np.random.default_rng(seed).integers(0, 1 << 32, begin.shape)
                 there.fill(data, rows.tobytes())
-                there.call(run_shared, pool, 0, 0)
+                there.call(run_shared, pool, (0, 0))
                 found = np.frombuffer(there.fetch(data, rows.nbytes), np.uint32)
                 assert found.tobytes() == computed(rows, chains, ROUNDS).tobytes()
