@@ -233,10 +233,7 @@ class Guest:
     def fetch(self, address: int, size: int) -> bytes:
         return self._do(FETCH, address, size, wanted=size)[1]
 
-    def call(self, address: int, block: int, first: int, last: int) -> None:
-        self.calls(address, block, [(first, last)])
-
-    def calls(self, address: int, block: int, ranges: Sequence[tuple[int, int]]) -> None:
+    def call(self, address: int, block: int, *ranges: tuple[int, int]) -> None:
         """Call a kernel for ranges of units, many of which are sent before it answers."""
         for i in range(0, len(ranges), CALLS_AT_ONCE):
             one, *others = ranges[i : i + CALLS_AT_ONCE]
@@ -348,7 +345,7 @@ def run_ranges(
         block = argument_block([moved(*a) if isinstance(a, Inside) else a for a in arguments])
         blocks = stack.enter_context(there.memory(block.nbytes))
         there.fill(blocks, block.tobytes())
-        there.calls(address, blocks, ranges)
+        there.call(address, blocks, *ranges)
         for region, place in places.items():
             data = there.fetch(place, region.stop - region.start)
             if data != ctypes.string_at(region.start, len(data)):

@@ -20,7 +20,7 @@ def run(code: str, first: int = 0) -> bytes:
     """Call code with the address of 64 bytes between forbidden pages; these bytes afterwards."""
     there = Guest(TARGET)
     with there.memory(64) as memory:
-        there.call(there.load(bytes.fromhex(code)), memory, first, 0)
+        there.call(there.load(bytes.fromhex(code)), memory, (first, 0))
         return there.fetch(memory, 64)
 
 

@@ -171,7 +171,7 @@ def test_functions_of_the_windows_convention_can_be_called() -> None:
     there = guest(X86)
     with there.memory(8) as block:
         there.fill(block, (40).to_bytes(8, "little"))
-        there.call(there.load(code) + offsets["outer"], block, 0, 2)
+        there.call(there.load(code) + offsets["outer"], block, (0, 2))
         assert there.fetch(block, 8) == (42).to_bytes(8, "little")
 
 
