@@ -3,6 +3,7 @@
 Greedy by size (Pisarchyk & Lee, arXiv 2001.03288):
 1. Take the values from the largest to the smallest.
 2. Put each into the lowest gap that is free, for its whole life, of the values placed so far.
+3. Where that leaves gaps, try again with the long-lived values first, which are hard to place late.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from itertools import accumulate
 from martlet.records import NamedTuple
 
 ALIGNMENT = 64  # a cache line, and the widest vector
+LONG = 10  # a value that lives through more than one of so many parts of a plan is long-lived
+SLACK = 1.02  # more than the largest sum of what lives at once is worth another try
 FULL = 0.9  # of the most that lives at once: where more lives, no life is made longer
 GUARD = 64  # bytes behind the last value, so that whole vectors may be read there
 
@@ -28,9 +31,27 @@ class Life(NamedTuple):
 
 def place(lives: Sequence[Life]) -> tuple[list[int], int]:
     """(offset of each value, size of the arena), in bytes."""
+
+    def size(i: int) -> tuple[int, int]:
+        return -lives[i].nbytes, lives[i].first
+
+    def long_lived(i: int) -> tuple[bool, int, int]:
+        return (lives[i].last - lives[i].first) * LONG < steps, *size(i)
+
+    offsets, end = _place(lives, sorted(range(len(lives)), key=size))
+    if end > SLACK * max(_sums(lives), default=0):
+        steps = max(life.last for life in lives)
+        others, sooner = _place(lives, sorted(range(len(lives)), key=long_lived))
+        if sooner < end:
+            offsets, end = others, sooner
+    return offsets, end + GUARD
+
+
+def _place(lives: Sequence[Life], order: Sequence[int]) -> tuple[list[int], int]:
+    """(offset of each value, where the last one ends) when they are placed in an order."""
     offsets = [0] * len(lives)
     placed: list[tuple[int, int, Life]] = []  # start, end, life; in the order of their starts
-    for i in sorted(range(len(lives)), key=lambda i: (-lives[i].nbytes, lives[i].first)):
+    for i in order:
         life = lives[i]
         need = -(-life.nbytes // ALIGNMENT) * ALIGNMENT
         position = 0
@@ -42,8 +63,7 @@ def place(lives: Sequence[Life]) -> tuple[list[int], int]:
             position = max(position, end)
         offsets[i] = position
         insort(placed, (position, position + need, life))
-    size = max((end for _, end, _ in placed), default=0)
-    return offsets, size + GUARD
+    return offsets, max((end for _, end, _ in placed), default=0)
 
 
 def longer(lives: Sequence[Life]) -> list[Life]:
