@@ -146,7 +146,7 @@ def table(found: Counts) -> str:
         lines.append(f"| {name} | {home} | {', '.join(some)} | {', '.join(none)} |")
     own = sum(n for (_, t, yes), n in found.items() if yes and t == "float32")
     every = sum(n for (_, t, _), n in found.items() if t == "float32")
-    kernels = len(homes)
+    kernels = sum(name in homes for name in families(custom=False))
     lines += [
         "",
         f"{kernels} of {len(families(custom=False))} builtins have a lowering. Of the corpus's "
