@@ -10,7 +10,8 @@ import pytest
 
 from build import const, one_node
 from lowered_node import compute, is_lowered, lower
-from martlet.kernels.elementwise import UNARY, kernels
+from martlet.kernels.elementwise import COMPARISON, INTEGER_BINARY, INTEGER_UNARY, UNARY, kernels
+from martlet.kernels.forms import COMPARISONS, INTEGER_BINARIES, INTEGER_UNARIES
 from martlet.kernels.targets import Target
 from martlet.plan.lowering.elementwise import CLAMPS, PLAIN
 from martlet.plan.lowering.strides import row_arguments
@@ -285,3 +286,9 @@ def test_many_dimensions_take_several_steps(target: Target) -> None:
 def test_other_types_are_left_to_numpy() -> None:
     assert not is_lowered("ADD", [np.ones(3, np.int16)] * 2)
     assert not is_lowered("ABS", [np.ones(3, np.int16)])
+
+
+def test_plans_know_which_functions_there_are() -> None:
+    assert tuple(COMPARISON) == COMPARISONS
+    assert set(INTEGER_UNARY) == INTEGER_UNARIES
+    assert tuple(INTEGER_BINARY) == INTEGER_BINARIES

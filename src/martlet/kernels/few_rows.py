@@ -10,11 +10,10 @@ blocks of a few vectors of columns, of all products.
 
 from __future__ import annotations
 
+from martlet.kernels.forms import FEW_ROWS_VECTORS
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import I32, Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
-
-VECTORS = 8  # independent sums hide the latency of multiply-add
 
 ARGUMENTS = arguments(
     "a: *float", "b: *float", "c: *float", "products: *i64", "rows: i64", "depth: i64",
@@ -27,7 +26,7 @@ def few_rows(
     columns: Value, lda: Value, ldb: Value, ldc: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
     """A row after another, in blocks of 8, 4, 2 vectors and 1; what is left goes under a mask."""
-    width = VECTORS * k.lanes
+    width = FEW_ROWS_VECTORS * k.lanes
     blocks = (columns + (width - 1)) // width
 
     def sums(a: Pointer, b: Pointer, c: Pointer, vectors: int, mask: Value | None) -> None:
@@ -48,7 +47,7 @@ def few_rows(
         )
         end = k.minimum(column + width, columns)
         place = k.variable(column)
-        vectors = VECTORS
+        vectors = FEW_ROWS_VECTORS
         while vectors:
             at = place.value
             with k.when(at + vectors * k.lanes <= end):

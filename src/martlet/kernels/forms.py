@@ -202,3 +202,15 @@ REDUCED = {
     "any": ("i8",), "all": ("i8",),
 }  # fmt: skip
 """Element types of each. Float means are quotients of sums, `any` and `all` are of bytes 0 or 1."""
+
+# Elementwise: `elementwise.py`
+
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+INTEGER_UNARIES = {("abs", "i32"), ("neg", "i32"), ("neg", "i64"), ("sign", "i32")}
+"""Names and element types."""
+INTEGER_BINARIES = ("add", "sub", "mul", "maximum", "minimum")
+"""Of int32 and int64."""
+
+# Products of few rows: `few_rows.py`
+
+FEW_ROWS_VECTORS = 8  # of columns at a time: independent sums hide the latency of multiply-add

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.elementwise import INTEGER_BINARY, INTEGER_UNARY
+from martlet.kernels.forms import INTEGER_BINARIES, INTEGER_UNARIES
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.dense import LARGEST, clamp_of
 from martlet.plan.lowering.rowwise import (
@@ -53,7 +53,7 @@ def _unary(lowering: Lowering, kernel: str, *numbers: float) -> bool:
 @lowers(*PLAIN, pitched=True, overwrites=(0,))
 def plain(lowering: Lowering) -> bool:
     name, element = lowering.call.op.lower(), SUFFIXES.get(lowering.call.dtype(0), "")
-    if (name, element) in INTEGER_UNARY:
+    if (name, element) in INTEGER_UNARIES:
         return rowwise(lowering, f"{name}_{element}", [0], forms=False)
     return _unary(lowering, name)
 
@@ -150,7 +150,7 @@ def _refuse_zeros(lowering: Lowering) -> bool:
 def _integers(lowering: Lowering) -> bool:
     """int32 and int64, which wrap."""
     name = lowering.call.op.lower()
-    return name in INTEGER_BINARY and _pair(lowering, [DType.INT32, DType.INT64], name)
+    return name in INTEGER_BINARIES and _pair(lowering, [DType.INT32, DType.INT64], name)
 
 
 def _pair(lowering: Lowering, types: Sequence[DType], name: str, *numbers: float) -> bool:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.elementwise import COMPARISON
+from martlet.kernels.forms import COMPARISONS
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.elementwise import SUFFIXES
 from martlet.plan.lowering.rowwise import Operand, operand, result, rowwise, walk
@@ -24,7 +24,7 @@ OF_BOOLEANS = {
 CHOSEN = {1: "i8", 4: "i32", 8: "i64"}
 
 
-@lowers(*(name.upper() for name in COMPARISON), pitched=True)
+@lowers(*(name.upper() for name in COMPARISONS), pitched=True)
 def compare(lowering: Lowering) -> bool:
     name, dtype = lowering.call.op.lower(), lowering.call.dtype(0)
     if dtype is DType.BOOL:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from martlet.kernels.few_rows import VECTORS
+from martlet.kernels.forms import FEW_ROWS_VECTORS
 from martlet.plan.blocking import UNITS_EACH, blocking
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.dense import Factors, Sizes, are_float, product
@@ -56,7 +56,7 @@ def batch_matmul(lowering: Lowering) -> bool:
         lowering.step(
             "few_rows_f32", a, b.place, lowering.output(), lowering.data(offsets), rows, depth,
             columns, lda, b.pitch, ldc,
-            units=products * math.ceil(columns / (VECTORS * lowering.lanes)), grain=1,
+            units=products * math.ceil(columns / (FEW_ROWS_VECTORS * lowering.lanes)), grain=1,
         )  # fmt: skip
         return True
     threads = 1 if products >= UNITS_EACH * lowering.threads else lowering.threads
