@@ -342,13 +342,13 @@ class GraphTensors:
         )
 
     def _constant(self, tensor: Tensor) -> np.ndarray:
-        if tensor.sparsity is None or tensor.raw is None or tensor.dtype.bits < 8:
+        raw, dtype = tensor.raw, tensor.dtype
+        if tensor.sparsity is None or raw is None or dtype.bits < 8 or not dtype.supported:
             value = decode(tensor, self._where)
         else:
             # TensorFlow Lite gives the stored elements of a sparse tensor, in one dimension.
-            itemsize = tensor.dtype.numpy.itemsize
-            value = tensor.raw[: tensor.raw.size // itemsize * itemsize].copy()
-            value = value.view(tensor.dtype.numpy)
+            itemsize = dtype.numpy.itemsize
+            value = raw[: raw.size // itemsize * itemsize].copy().view(dtype.numpy)
         value = value.view()
         value.flags.writeable = False
         return value
