@@ -9,8 +9,10 @@ Greedy by size (Pisarchyk & Lee, arXiv 2001.03288):
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
+
+import numpy as np
 
 from martlet.records import NamedTuple
 
@@ -64,6 +66,13 @@ def _place(lives: Sequence[Life], order: Sequence[int]) -> tuple[list[int], int]
         offsets[i] = position
         insort(placed, (position, position + need, life))
     return offsets, max((end for _, end, _ in placed), default=0)
+
+
+def on_a_line(make: Callable[[int, type], np.ndarray], nbytes: int) -> np.ndarray:
+    """So many bytes that start on a cache line. make: `np.zeros` or `np.empty`."""
+    memory = make(nbytes + ALIGNMENT, np.uint8)
+    skip = -memory.ctypes.data % ALIGNMENT
+    return memory[skip : skip + nbytes]
 
 
 def longer(lives: Sequence[Life]) -> list[Life]:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from martlet.kernels.forms import TILES, Tile
-from martlet.plan.arena import ALIGNMENT
+from martlet.plan.arena import on_a_line
 from martlet.records import NamedTuple
 
 CACHE_PART = 128 << 10
@@ -178,6 +178,4 @@ def padded(bias: np.ndarray | None, columns: int, width: int, products: int = 1)
 
 def aligned(count: int) -> np.ndarray:
     """float32 zeros that start on a cache line."""
-    memory = np.zeros(4 * count + ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + 4 * count].view(np.float32)
+    return on_a_line(np.zeros, 4 * count).view(np.float32)

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from martlet.plan.arena import ALIGNMENT
+from martlet.plan.arena import on_a_line
 from martlet.records import NamedTuple
 from martlet.schema.file import forget, place_of
 
@@ -98,6 +98,4 @@ def _form(weights: np.ndarray) -> tuple[Hashable, ...]:
 
 def unwritten(count: int) -> np.ndarray:
     """float32 of any value that start on a cache line."""
-    memory = np.empty(4 * count + ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + 4 * count].view(np.float32)
+    return on_a_line(np.empty, 4 * count).view(np.float32)

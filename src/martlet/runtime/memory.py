@@ -17,7 +17,7 @@ import numpy as np
 
 from martlet.graph import ABSENT
 from martlet.ops.operator import Spec
-from martlet.plan.arena import ALIGNMENT, Life, longer, overlaps, place
+from martlet.plan.arena import ALIGNMENT, Life, longer, on_a_line, overlaps, place
 from martlet.plan.fusion import Work
 from martlet.plan.layout import Layout
 from martlet.plan.lowering import Lowering
@@ -138,9 +138,7 @@ def _apart(
 
 def _bytes(size: int) -> np.ndarray:
     """Bytes that start on a cache line; the system clears them when they are first touched."""
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + size]
+    return on_a_line(np.zeros, size)
 
 
 def _guarded(size: int) -> np.ndarray:
