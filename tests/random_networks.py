@@ -58,7 +58,7 @@ class Network:
         layers = (
             self.conv, self.conv, self.depthwise, self.pool, self.unary, self.binary, self.norm,
             self.concatenate, self.split, self.pad, self.reshape, self.slice, self.transpose,
-            self.softmax, self.block,
+            self.softmax, self.block, self.product, self.attention,
         )  # fmt: skip
         self.data.draw(st.sampled_from(layers))()
 
@@ -146,6 +146,38 @@ class Network:
                 "ADD", [z, x] if self.draw(True, False) else [x, z], self.shape(x),
                 fused_activation_function=self.draw(*ACTIVATIONS),
             )  # fmt: skip
+
+    def product(self) -> None:
+        """A product with a matrix, or with one for each line; neighbours may join it."""
+        x = self.any()
+        _, height, width, depth = self.shape(x)
+        columns = self.data.draw(st.sampled_from([depth, *range(1, 13)]))
+        batch = self.data.draw(st.sampled_from([(), (height,), (1, 1)]))
+        y = self.constant(*batch, depth, columns)
+        self.neighbours(self.add("BATCH_MATMUL", [x, y], (1, height, width, columns)))
+
+    def attention(self) -> None:
+        """Every line of an image as a sequence."""
+        x = self.any()
+        y = self.like(x)
+        _, height, width, depth = self.shape(x)
+        scores = (1, height, width, width)
+        z = self.add("BATCH_MATMUL", [x, y], scores, adj_y=True)
+        z = self.add("MUL", [z, self.graph.constant(np.array(1 / depth, np.float32))], scores)
+        z = self.add("SOFTMAX", [z], scores, beta=1.0)
+        self.neighbours(self.add("BATCH_MATMUL", [z, self.like(x)], self.shape(x)))
+
+    def neighbours(self, x: int) -> None:
+        """What a product may do besides."""
+        others = [self.constant(self.shape(x)[-1]), self.constant(1), self.like(x)]
+        y = self.data.draw(st.sampled_from(others))
+        if self.draw(True, True, False):
+            x = self.add(
+                "ADD", [x, y] if self.draw(True, False) else [y, x], self.shape(x),
+                fused_activation_function=self.draw(*ACTIVATIONS),
+            )  # fmt: skip
+        if self.draw(True, False):
+            self.add(str(self.draw("RELU", "RELU6")), [x], self.shape(x))
 
     def concatenate(self) -> None:
         x = self.any()

@@ -20,7 +20,7 @@ from native import Inside, guarded, run_kernel
 from packed_weights import pack_all
 
 UNTOUCHED = 77.0
-IMAGE, OUTPUT = 1000, 1001  # tensors in place of the node's own
+IMAGE, OUTPUT, RESIDUAL = 1000, 1001, 1002  # tensors in place of the node's own
 
 
 @cache
@@ -38,6 +38,7 @@ def compute_pitched(
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
     activation: str | None = None,
     shift: np.ndarray | None = None,
+    residual: np.ndarray | None = None,
     threads: int = 1,
     split: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -46,7 +47,8 @@ def compute_pitched(
     wider: how much longer than the channels the rows of image and output are; what lies there is
     not a number in the image, and must stay as it is in the output. padding: zeros that a PAD
     would have put around the image. activation: of an operator behind it. shift: what an ADD of a
-    constant adds before that.
+    constant adds before that. residual: what an ADD of a tensor adds; its rows lie as the
+    output's do.
     """
     image = np.asarray(inputs[0])
     padded = np.pad(image, ((0, 0), *padding, (0, 0)))
@@ -56,15 +58,19 @@ def compute_pitched(
         Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
     ]
     (expected,) = run_model(model, arrays)
+    for added in (shift, residual):
+        if added is not None:
+            expected = expected + added
     if activation is not None:
         lows = {"RELU": 0.0, "RELU6": 0.0}
         expected = np.clip(expected, lows[activation], 6.0 if activation == "RELU6" else np.inf)
     (step,) = Session(model).plan(0, specs).steps
     pitches = {IMAGE: image.shape[-1] + wider[0], OUTPUT: expected.shape[-1] + wider[1]}
+    pitches[RESIDUAL] = pitches[OUTPUT]
     lowering = Lowering(
         step.call, lanes=target.lanes, threads=threads,
         fused=Fused(
-            image=IMAGE, padding=padding, output=OUTPUT, activation=activation, shift=shift
+            IMAGE, padding, None if residual is None else RESIDUAL, shift, OUTPUT, activation
         ),
         pitches=pitches,
     )  # fmt: skip
@@ -74,6 +80,8 @@ def compute_pitched(
     pack_all(lowering.packing, target, split)
     tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
     tensors[IMAGE] = _widened(image, pitches[IMAGE], np.nan)
+    if residual is not None:
+        tensors[RESIDUAL] = _widened(residual, pitches[RESIDUAL], np.nan)
     tensors[OUTPUT] = _widened(np.full_like(expected, np.nan), pitches[OUTPUT], UNTOUCHED)
     places: dict[str, Any] = {
         "tensor": tensors,

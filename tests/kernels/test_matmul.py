@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import const
+from build import const, one_node
 from lowered_node import compute, is_lowered
+from martlet.dtypes import DType
 from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
-from martlet.plan.lowering import packing
+from martlet.ops.operator import Spec
+from martlet.plan.lowering import Fused, Lowering, packing
+from martlet.plan.lowering.matmul import batch_matmul
+from martlet.runtime.session import Session
 from native import targets
 from pitched_node import compute_pitched
 
@@ -107,6 +111,43 @@ def test_rows_that_lie_among_others(target: Target, adj_x: bool) -> None:
             threads=2,
         )  # fmt: skip
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@on_targets
+@pytest.mark.parametrize("known", [False, True])
+def test_neighbours_add_and_clamp(target: Target, known: bool) -> None:
+    for rows, columns in ((6, 18), (1 if known else 5, 7), (9, 1)):
+        for batch in ((2, 3), (1, 1)):  # a product of its own for each matrix, and one for all
+            x, y = normal(2, 3, rows, 5), normal(*batch, 5, columns)
+            row, scalar, whole = normal(columns), normal(1, 1), normal(2, 3, rows, columns)
+            for shift, residual in ((row, None), (scalar, None), (None, whole)):
+                for split in (None, 1):
+                    found, expected, names = compute_pitched(
+                        target, "BATCH_MATMUL", [x, const(y) if known else y], wider=(3, 2),
+                        shift=shift, residual=residual, activation="RELU6", threads=2, split=split,
+                    )  # fmt: skip
+                    np.testing.assert_allclose(found, expected, atol=1e-5)
+                    assert names[-1].startswith("gemm")
+
+
+def lowers_beside(fused: Fused, pitches: dict[int, int], *batch: int, rows: int = 9) -> bool:
+    """Whether (2, rows, 5) times a computed (batch, 5, 7) is lowered with such neighbours."""
+    model, arrays = one_node("BATCH_MATMUL", [normal(2, rows, 5), normal(*batch, 5, 7)])
+    specs = [Spec(DType.FLOAT32, array.shape) for array in arrays]
+    (step,) = Session(model).plan(0, specs).steps
+    return batch_matmul(Lowering(step.call, 8, 1, fused._replace(output=98), pitches))
+
+
+def test_which_neighbours_can_join() -> None:
+    residual, same, other = Fused(residual=99), {98: 9, 99: 9}, {98: 9}
+    assert lowers_beside(residual, same)
+    assert lowers_beside(residual, same, 2)
+    assert lowers_beside(residual, other)
+    assert not lowers_beside(residual, other, 2)
+    assert lowers_beside(Fused(shift=normal(1, 7), activation="NONE"), other, 2)
+    assert not lowers_beside(Fused(shift=normal(2, 1, 7), activation="NONE"), other, 2)
+    assert not lowers_beside(residual._replace(activation="TANH"), same)
+    assert not lowers_beside(Fused(activation="RELU"), other, 2, rows=1)
 
 
 @on_targets

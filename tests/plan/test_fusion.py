@@ -151,10 +151,44 @@ def split(graph: Graph) -> None:
     graph.output(concat(graph, total, graph.add("NEG", [first + 2])))
 
 
+def products(graph: Graph) -> None:
+    x = graph.input("x", (2, 9, 16))
+
+    def times(x: int, *shape: int) -> int:
+        outputs = [Tensor("product", (2, 9, shape[-1]))]
+        y = graph.constant(weights(*shape))
+        return graph.add("BATCH_MATMUL", [x, y], outputs=outputs)
+
+    y = graph.add("ADD", [times(x, 2, 16, 5), graph.constant(weights(5))])
+    y = graph.add("RELU", [times(y, 5, 16)])
+    y = graph.add("ADD", [x, times(y, 16, 16)], {"fused_activation_function": "RELU6"})
+    y = graph.add("RELU", [graph.add("ADD", [y, times(y, 2, 16, 16)])])
+    y = graph.add("ADD", [times(y, 16, 7), graph.constant(weights(1, 1, 1))])
+    graph.output(graph.add("ADD", [times(y, 7, 8), graph.constant(weights(9, 8))]))
+
+
+def few_rows(graph: Graph) -> None:
+    x, y = graph.input("x", (3, 1, 8)), graph.input("y", (3, 8, 9))
+    product = graph.add("BATCH_MATMUL", [x, y], outputs=[Tensor("product", (3, 1, 9))])
+    row = graph.constant(weights(9))
+    graph.output(graph.add("ADD", [product, row], {"fused_activation_function": "RELU"}))
+
+
+def concatenated_products(graph: Graph) -> None:
+    x, y = graph.input("x", (2, 9, 16)), graph.input("y", (2, 16, 16))
+
+    def times(z: int) -> int:
+        return graph.add("BATCH_MATMUL", [z, y], outputs=[Tensor("product", (2, 9, 16))])
+
+    y_of_x = times(x)
+    graph.output(concat(graph, graph.add("ADD", [y_of_x, times(graph.add("NEG", [x]))]), y_of_x))
+
+
 GRAPHS = [
     residual, residuals_on_both_sides, residual_that_broadcasts, twice_the_same, two_readers,
     an_output_between, pads, a_pad_for_two, batch_norm, concatenation, dense_block,
-    concatenation_of_the_same, concatenated_twice, boxes, concatenated_rows, split,
+    concatenation_of_the_same, concatenated_twice, boxes, concatenated_rows, split, products,
+    few_rows, concatenated_products,
 ]  # fmt: skip
 
 
@@ -188,6 +222,14 @@ WORKS = {
     "pads": ["PAD CONV_2D", "PAD DEPTHWISE_CONV_2D", "PAD", "MAX_POOL_2D"],
     "a_pad_for_two": ["PAD", "CONV_2D", "CONV_2D"],
     "batch_norm": ["MUL ADD", "CONV_2D"],
+    "products": [
+        "BATCH_MATMUL ADD",
+        "BATCH_MATMUL RELU",
+        "BATCH_MATMUL ADD",
+        "BATCH_MATMUL ADD RELU",
+        "BATCH_MATMUL ADD",
+        "BATCH_MATMUL ADD",  # of more than one row, so that it has no kernel
+    ],
 }
 
 

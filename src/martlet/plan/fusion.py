@@ -100,7 +100,7 @@ def _work(
             pad = plan.steps[before]
             fused = fused._replace(image=pad.inputs[0], padding=padding)
             steps, positions = [pad, step], {before, position}
-    activation = str(step.call.option("fused_activation_function")) if able else ""
+    activation = str(step.call.node.options.get("fused_activation_function", "NONE"))
     while able and not variable and activation == "NONE":
         after = readers.only(steps[-1].outputs[0])
         if after is None or after in taken:

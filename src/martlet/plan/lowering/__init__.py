@@ -84,6 +84,12 @@ class Fused(NamedTuple):
     output: int | None = None
     activation: str | None = None
 
+    @property
+    def joined(self) -> bool:
+        """Whether something is done to the outputs."""
+        behind = self.residual, self.shift, self.activation
+        return any(item is not None for item in behind)
+
 
 NO_FUSION = Fused()
 

@@ -2,7 +2,7 @@
 
 A matrix product (`kernels/gemm.py`) reads rows of x as they are and y packed. What is computed is
 packed, and an x whose dimensions come swapped is turned, by steps of their own before it. For a few
-rows that would not pay: they meet y as it is (`kernels/few_rows.py`).
+rows that would not pay: they meet y as it is (`kernels/few_rows.py`), and take no neighbours along.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import math
 import numpy as np
 
 from martlet.kernels.forms import FEW_ROWS_VECTORS
-from martlet.plan.blocking import UNITS_EACH, blocking
+from martlet.plan.blocking import UNITS_EACH, blocking, padded
 from martlet.plan.lowering import Lowering, Ref, lowers
-from martlet.plan.lowering.dense import Factors, Sizes, are_float, product
+from martlet.plan.lowering.dense import Factors, Sizes, are_float, clamp_of, product
+from martlet.plan.lowering.elementwise import CLAMPS
 from martlet.plan.lowering.packing import (
     Matrices,
+    Packed,
     copy_matrices,
-    packed_bias,
     packed_constants,
     packed_matrices,
     tiles_for,
@@ -27,7 +28,7 @@ from martlet.plan.lowering.packing import (
 MOST_ROWS = 4  # that meet a matrix as it is
 
 
-@lowers("BATCH_MATMUL", pitched=True)
+@lowers("BATCH_MATMUL", pitched=True, absorbs=("ADD", "SHIFT", "ACTIVATION"))
 def batch_matmul(lowering: Lowering) -> bool:
     """x (…, rows, depth) times y (…, depth, columns); each may come with the last two swapped."""
     call = lowering.call
@@ -40,7 +41,8 @@ def batch_matmul(lowering: Lowering) -> bool:
     products, y_count = math.prod(batch), math.prod(y_shape[:-2])
     if products * rows * columns == 0:
         return True
-    if depth == 0:
+    interval, shift = _interval(lowering), _row(lowering, columns)
+    if depth == 0 or interval is None or shift is None:
         return False
     if y_count == 1 and not call.option("adj_x"):  # all rows meet the same matrix
         x_shape, y_shape, batch = x_shape[-2:], y_shape[-2:], ()
@@ -48,10 +50,14 @@ def batch_matmul(lowering: Lowering) -> bool:
     a, lda = _rows_of_x(lowering, rows, depth)
     b = _matrices_of_y(lowering, y_count, columns, depth)
     ldc = lowering.output_pitch(columns)
+    if lowering.residual() and products > 1 and lowering.residual_pitch(columns) != ldc:
+        return False  # `offsets` says where both begin
     offsets = np.zeros((products, 4), np.int64)
     offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
     offsets[:, 3] = np.arange(products) * (rows * ldc)
     if isinstance(b, Matrices) and b.order == "rows" and rows * products <= MOST_ROWS * y_count:
+        if lowering.fused.joined:
+            return False
         offsets[:, 1] = _numbers(y_shape, batch) * b.step
         lowering.step(
             "few_rows_f32", a, b.place, lowering.output(), lowering.data(offsets), rows, depth,
@@ -68,17 +74,35 @@ def batch_matmul(lowering: Lowering) -> bool:
         packed = packed_matrices(lowering, b, plan.tile)
     else:
         packed = packed_constants(lowering, b, plan.tile)
-    bias = packed_bias(lowering, 2, 1, columns, plan.tile)
+    bias = Packed(lowering.data(padded(shift, columns, plan.width)), 0)
     sizes = Sizes(rows, depth, columns, lda, ldc)
     offsets[:, 1] = _numbers(y_shape, batch) * packed.step
     factors = Factors(a, packed, bias, lowering.output())
-    arguments = product(
-        lowering, factors, sizes, plan, (-math.inf, math.inf), offsets=offsets
-    )  # fmt: skip
+    arguments = product(lowering, factors, sizes, plan, interval, offsets=offsets)
     lowering.step(
         f"gemm_f32_{plan.tile.name}", *arguments, units=products * plan.units, grain=1
     )  # fmt: skip
     return True
+
+
+def _interval(lowering: Lowering) -> tuple[float, float] | None:
+    """What the outputs are clamped to; None if their activation is no interval."""
+    fused = lowering.fused
+    if fused.activation is None:
+        return -math.inf, math.inf
+    if fused.residual is None and fused.shift is None:
+        return CLAMPS.get(fused.activation)
+    return clamp_of(lowering)  # of an ADD: finite
+
+
+def _row(lowering: Lowering, columns: int) -> np.ndarray | None:
+    """What is added to each row of the outputs; None if it is not the same for all."""
+    shift = lowering.fused.shift
+    if shift is None:
+        return np.zeros(columns, np.float32)
+    if math.prod(shift.shape[:-1]) != 1:
+        return None
+    return np.broadcast_to(shift.ravel(), (columns,))
 
 
 def _rows_of_x(lowering: Lowering, rows: int, depth: int) -> tuple[Ref, int]:
