@@ -13,6 +13,7 @@ from martlet.kernels.registry import kernels_of
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Call, Spec
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.plan.planner import Step
 from martlet.runtime.session import Session
@@ -38,7 +39,7 @@ def lower(
     (step,) = Session(model, reference=True).plan(0, specs).steps
     function = lowering_of(step.call)
     assert function is not None
-    lowering = Lowering(step.call, target.lanes, threads)
+    lowering = Lowering(step.call, COSTS[target.name], threads)
     return (lowering if function(lowering) else None), step, arrays
 
 

@@ -13,12 +13,15 @@ from martlet.graph import Model
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.registry import kernels_of
 from martlet.kernels.slots import SLOT_FLAG
-from martlet.kernels.targets import Target
+from martlet.kernels.targets import TARGETS, Target
 from martlet.ops.operator import Spec
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
 from native import Inside, guarded, run_kernel
 from packed_weights import pack_all
+
+AVX2 = TARGETS["x86-64-avx2"]
 
 
 @cache
@@ -27,7 +30,7 @@ def _kernels(target: Target) -> dict[str, Kernel]:
 
 
 def lower(
-    model: Model, arrays: Sequence[np.ndarray], threads: int = 1, lanes: int = 8
+    model: Model, arrays: Sequence[np.ndarray], threads: int = 1, target: Target = AVX2
 ) -> Lowering | None:
     """What the model's only node becomes; None where it is left to NumPy."""
     graph = model.main
@@ -35,7 +38,7 @@ def lower(
         Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, arrays, strict=True)
     ]
     (step,) = Session(model).plan(0, specs).steps
-    lowering = Lowering(step.call, lanes=lanes, threads=threads)
+    lowering = Lowering(step.call, COSTS[target.name], threads=threads)
     function = lowering_of(step.call) if step.static else None
     return lowering if function is not None and function(lowering) else None
 
@@ -60,7 +63,7 @@ def compute(
     """
     model, arrays = one_node(op, inputs, options, **kwargs)
     expected = run_model(model, arrays)
-    lowering = lower(model, arrays, lanes=target.lanes)
+    lowering = lower(model, arrays, target=target)
     assert lowering is not None, f"{op} is not lowered"
     pack_all(lowering.packing, target, split)
     graph = model.main

@@ -14,6 +14,7 @@ from martlet.kernels.registry import kernels_of
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Fused, Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
 from native import Inside, guarded, run_kernel
@@ -68,7 +69,7 @@ def compute_pitched(
     pitches = {IMAGE: image.shape[-1] + wider[0], OUTPUT: expected.shape[-1] + wider[1]}
     pitches[RESIDUAL] = pitches[OUTPUT]
     lowering = Lowering(
-        step.call, lanes=target.lanes, threads=threads,
+        step.call, COSTS[target.name], threads=threads,
         fused=Fused(
             IMAGE, padding, None if residual is None else RESIDUAL, shift, OUTPUT, activation
         ),

@@ -37,7 +37,7 @@ def check(
         first = np.random.default_rng(i).normal(size=graph.tensors[i].shape)
         numpy.variable(0, i)[...] = first
         tensors[i] = guarded(first.astype(np.float32))
-    lowering = lower(model, runs[0], lanes=target.lanes)
+    lowering = lower(model, runs[0], target=target)
     assert lowering is not None, f"{graph.nodes[0].op} is not lowered"
     pack_all(lowering.packing, target, split)
     for arrays in runs:

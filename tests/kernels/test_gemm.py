@@ -9,8 +9,10 @@ from martlet.kernels import gemm
 from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import blocking, pack, padded
+from martlet.plan.costs import COSTS
 from native import guarded, run_kernel, targets
 
+AVX2 = COSTS["x86-64-avx2"]
 CASES = [(target, tile) for target in targets() for tile in TILES[target.lanes]]
 KERNELS = {t.name: {k.name: k for k in gemm.kernels(t)} for t in targets()}
 INFINITE = (-float("inf"), float("inf"))
@@ -124,13 +126,13 @@ def test_a_residual_is_added_before_clamping_even_in_its_own_memory(
 
 def test_blocks_give_every_thread_work() -> None:
     for sizes in ((3136, 64, 576), (49, 1024, 1024), (12544, 32, 16), (1, 4000, 4000)):
-        assert blocking(*sizes, lanes=8, threads=4).units >= 8
+        assert blocking(*sizes, AVX2, threads=4).units >= 8
 
 
 @pytest.mark.parametrize("sizes", [(49, 160, 960), (196, 96, 576), (784, 192, 32), (196, 64, 384)])
 def test_threads_take_equal_shares(sizes: tuple[int, int, int]) -> None:
     rows, columns, _ = sizes
-    plan = blocking(*sizes, lanes=8, threads=2)
+    plan = blocking(*sizes, AVX2, threads=2)
     groups = -(-columns // (plan.width * plan.group))
     units = [
         min(plan.block, rows - start) * min(plan.width * plan.group, columns - column)
@@ -146,18 +148,18 @@ def test_threads_take_equal_shares(sizes: tuple[int, int, int]) -> None:
 
 def test_blocks_do_not_grow_for_threads() -> None:
     for sizes in ((12544, 96, 16), (49, 1280, 320), (3136, 24, 144)):
-        alone, shared = (blocking(*sizes, lanes=8, threads=n) for n in (1, 5))
+        alone, shared = (blocking(*sizes, AVX2, threads=n) for n in (1, 5))
         assert shared.block <= alone.block
         assert shared.group <= alone.group
-    assert blocking(1, 10, 10, lanes=8, threads=4).units == 1
+    assert blocking(1, 10, 10, AVX2, threads=4).units == 1
 
 
 def test_few_columns_take_dot_products_and_few_rows_wide_tiles() -> None:
-    for lanes in TILES:
-        assert blocking(4096, 1, 72, lanes, 1).tile.dots
-        assert not blocking(4096, 64, 72, lanes, 1).tile.dots
-        assert blocking(1, 1000, 1024, lanes, 1).tile.rows == 1
-    assert blocking(4096, 24, 144, 8, 1).tile.vectors == 3
+    for costs in COSTS.values():
+        assert blocking(4096, 1, 72, costs, 1).tile.dots
+        assert not blocking(4096, 64, 72, costs, 1).tile.dots
+        assert blocking(1, 1000, 1024, costs, 1).tile.rows == 1
+    assert blocking(4096, 24, 144, AVX2, 1).tile.vectors == 3
 
 
 def test_panels_are_columns_padded_with_zeros() -> None:

@@ -15,6 +15,7 @@ from martlet.dtypes import DType
 from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Fused, Lowering, packing
 from martlet.plan.lowering.matmul import batch_matmul
 from martlet.runtime.session import Session
@@ -135,7 +136,8 @@ def lowers_beside(fused: Fused, pitches: dict[int, int], *batch: int, rows: int 
     model, arrays = one_node("BATCH_MATMUL", [normal(2, rows, 5), normal(*batch, 5, 7)])
     specs = [Spec(DType.FLOAT32, array.shape) for array in arrays]
     (step,) = Session(model).plan(0, specs).steps
-    return batch_matmul(Lowering(step.call, 8, 1, fused._replace(output=98), pitches))
+    lowering = Lowering(step.call, COSTS["x86-64-avx2"], 1, fused._replace(output=98), pitches)
+    return batch_matmul(lowering)
 
 
 def test_which_neighbours_can_join() -> None:

@@ -13,6 +13,7 @@ from build import const
 from lowered import TARGET, lower, meaning, run_lowered
 from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Fused, Lowering, Ref, convolution, lowering_of
 from native import targets
 from pitched_node import compute_pitched
@@ -207,7 +208,7 @@ def test_residuals_have_pitches_of_their_own(op: str) -> None:
         _, step, _ = lower(op, [normal(1, 2, 2, 6), const(normal(9, 1, 1, 6)), None], options())
     else:
         _, step, _ = lower(op, [normal(4, 6), const(normal(9, 6)), None])
-    lowering = Lowering(step.call, 8, 1, Fused(residual=99), {99: 40})
+    lowering = Lowering(step.call, COSTS["x86-64-avx2"], 1, Fused(residual=99), {99: 40})
     function = lowering_of(step.call)
     assert function is not None
     assert function(lowering)

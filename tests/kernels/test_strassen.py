@@ -12,6 +12,7 @@ from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.strassen import kernels
 from martlet.kernels.targets import Target
 from martlet.plan.blocking import padded
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering.strassen import blocks, pays
 from native import guarded, run_kernel, targets
 from pitched_node import compute_pitched
@@ -200,11 +201,11 @@ def test_what_is_no_number_does_not_leave_its_image() -> None:
 
 def test_large_products_pay() -> None:
     for sizes in ((196, 512, 512), (784, 256, 256), (289, 192, 768), (784, 128, 512)):
-        assert all(pays(*sizes, lanes) for lanes in (4, 8))
+        assert all(pays(*sizes, COSTS[name]) for name in ("x86-64-avx2", "aarch64-neon"))
     for sizes in ((12544, 64, 32), (16, 1024, 1024), (196, 384, 64)):
-        assert not any(pays(*sizes, lanes) for lanes in (4, 8, 16))
+        assert not any(pays(*sizes, costs) for costs in COSTS.values())
 
 
 def test_blocks_give_every_thread_work() -> None:
     for sizes in ((196, 512, 512), (784, 256, 256), (3136, 64, 256)):
-        assert blocks(1, *sizes, lanes=8, threads=4)[2] >= 4
+        assert blocks(1, *sizes, COSTS["x86-64-avx2"], threads=4)[2] >= 4

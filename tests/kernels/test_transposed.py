@@ -13,6 +13,7 @@ from build import const, one_node
 from lowered_node import compute, lower
 from martlet.dtypes import DType
 from martlet.kernels.targets import Target
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Fused, Lowering, lowering_of
 from native import targets
 
@@ -122,7 +123,9 @@ def test_images_and_outputs_may_lie_among_others() -> None:
     alone = lowered(inputs, options)
     assert alone is not None
     image, output = alone.call.node.inputs[2], alone.call.node.outputs[0]
-    lowering = Lowering(alone.call, 8, 1, Fused(activation="RELU6"), {image: 9, output: 7})
+    lowering = Lowering(
+        alone.call, COSTS["x86-64-avx2"], 1, Fused(activation="RELU6"), {image: 9, output: 7}
+    )
     function = lowering_of(alone.call)
     assert function is not None
     assert function(lowering)

@@ -15,12 +15,14 @@ from martlet.kernels.forms import FORMS, tile_of
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.ops.sliding_window import Axis
+from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Fused, Lowering
 from martlet.plan.lowering.winograd import Choice, blocks, choose, winograd
 from martlet.runtime.session import Session
 from native import targets
 from pitched_node import compute_pitched
 
+AVX2 = COSTS["x86-64-avx2"]
 PLAIN = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 WINDOWS = [(3, 3), (5, 5), (1, 3), (3, 1), (1, 7), (7, 1)]
 TOLERANCE = 1.5e-4  # 2e-5 of the range of what `operands` gives
@@ -43,7 +45,7 @@ def operands(
 def form_of(size: int, window: tuple[int, int], depth: int, channels: int) -> str | None:
     """What is chosen for a layer of an image of size x size with edges (SAME), with 8 lanes."""
     axes = [Axis(size, taps, 1, 1, size, taps // 2) for taps in window]
-    choice = choose(axes, 1, depth, channels, 8)
+    choice = choose(axes, 1, depth, channels, AVX2)
     return None if choice is None else choice.form.name + "_swapped" * choice.swapped
 
 
@@ -77,7 +79,8 @@ def test_any_image_and_window(
 def test_images_among_others_with_zeros_around_and_an_activation_behind(
     padding: Any, window: tuple[int, int], target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("martlet.plan.lowering.winograd.GAIN", 0.1)  # else 16 lanes do without it
+    eager = COSTS[target.name]._replace(winograd_gain=0.1)  # else 16 lanes do without it
+    monkeypatch.setitem(COSTS, target.name, eager)
     inputs = operands((2, 13, 14, 37), window, 45)
     for wider, split in (((5, 0), 1), ((16, 7), 2)):
         found, expected, kernels = compute_pitched(
@@ -96,7 +99,7 @@ def test_a_residual_is_read_with_its_own_pitch() -> None:
         for i, a in zip(model.main.inputs, arrays, strict=True)
     ]
     (step,) = Session(model, reference=True).plan(0, specs).steps
-    lowering = Lowering(step.call, 8, 1, Fused(residual=99), {99: 40})
+    lowering = Lowering(step.call, AVX2, 1, Fused(residual=99), {99: 40})
     assert winograd(lowering, weights.array)
     (run,) = lowering.steps
     assert run.arguments[4:6] == [lowering.residual(), 1]
@@ -148,7 +151,7 @@ def test_blocks_are_within_what_there_is(
     form: Any, tiles: int, depth: int, channels: int, threads: int
 ) -> None:
     panels = -(-channels // tile_of(8).width(8))
-    block, group = blocks(Choice(form, False, tiles), depth, channels, 8, threads)
+    block, group = blocks(Choice(form, False, tiles), depth, channels, AVX2, threads)
     assert 1 <= block <= tiles
     assert 1 <= group <= panels
     if threads == 1:
@@ -157,8 +160,8 @@ def test_blocks_are_within_what_there_is(
 
 def test_two_threads_share_few_tiles_evenly() -> None:
     few = Choice(FORMS[1], False, 16)
-    block, group = blocks(few, 128, 32, 8, 2)
+    block, group = blocks(few, 128, 32, AVX2, 2)
     assert (block, group) in ((8, 2), (16, 1))
-    block, group = blocks(few, 256, 256, 8, 2)
+    block, group = blocks(few, 256, 256, AVX2, 2)
     assert block == 16
     assert group in (2, 4, 8)

@@ -1,6 +1,7 @@
 """How a matrix product is cut up: tile, blocks of rows, groups of panels; and B packed for it.
 
-In: the sizes of C = A · B (rows, columns, depth), the float32 in a vector, the number of threads.
+In: the sizes of C = A · B (rows, columns, depth), the costs of the target (`costs.py`), the number
+of threads.
 Out: a `Blocking`, whose numbers are arguments of the kernels in `kernels/gemm.py`.
 
 1. The tile is the one that takes the least time, what it computes for nothing included.
@@ -23,20 +24,10 @@ import numpy as np
 
 from martlet.kernels.forms import TILES, Tile
 from martlet.plan.arena import on_a_line
+from martlet.plan.costs import Costs
 from martlet.records import NamedTuple
 
-CACHE_PART = 128 << 10
-FEWEST_TILES = 8  # in a block, for each of which a panel comes from beyond the cache
 UNITS_EACH = 6  # for each of several threads: more are not looked at
-SMALLEST_UNIT = 1 << 17  # multiply-adds
-UNIT = 200  # time to take a unit
-LATE = 0.05  # of a unit: how much later a thread may begin than others
-AGAIN = 0.5  # time to read a vector of B for another unit
-AGAIN_A = 0.1  # the same of an element of A
-LATENCY = 6  # operations that must be under way at once
-LOAD = 1.25  # time of a load from the first-level cache, in multiply-adds
-LANES = 5  # time to add up the lanes of a vector
-RUN = 0.5  # time to begin another run of a dot product, in its steps
 
 
 class Blocking(NamedTuple):
@@ -50,32 +41,35 @@ class Blocking(NamedTuple):
 
 
 def blocking(
-    rows: int, columns: int, depth: int, lanes: int, threads: int, *, row_bytes: int | None = None,
-    run: int | None = None, tiles: tuple[Tile, ...] | None = None,
+    rows: int, columns: int, depth: int, costs: Costs, threads: int, *,
+    row_bytes: int | None = None, run: int | None = None, tiles: tuple[Tile, ...] | None = None,
 ) -> Blocking:  # fmt: skip
     """How to cut a product. rows, columns and depth are positive.
 
     row_bytes: what a row of A takes in the cache, 4 * depth by default. run: how many elements of
     it lie side by side, by default all.
     """
-    run = run or depth
-    tile = min(tiles or TILES[lanes], key=lambda t: _cost(t, rows, columns, depth, run, lanes))
+    run, lanes = run or depth, costs.lanes
+    tile = min(
+        tiles or TILES[lanes], key=lambda t: product_time(t, rows, columns, depth, run, costs)
+    )
     width = tile.width(lanes)
     panels = -(-columns // width)
-    group = min(panels, max(1, CACHE_PART // (4 * depth * width)))
-    fitting = max(FEWEST_TILES * tile.rows, CACHE_PART // (row_bytes or 4 * depth))
+    group = min(panels, max(1, costs.cache_part // (4 * depth * width)))
+    fitting = max(costs.fewest_tiles * tile.rows, costs.cache_part // (row_bytes or 4 * depth))
     block = _even(rows, max(1, round(rows / fitting)), tile.rows)
-    if threads > 1 and rows * columns * depth >= 2 * SMALLEST_UNIT:
+    if threads > 1 and rows * columns * depth >= 2 * costs.smallest_unit:
         block, group = shared(
-            rows, panels, block, group, tile.rows, threads,
-            lambda n: _cost(tile, n, width, depth, run, lanes) + AGAIN * depth * tile.vectors,
-            lambda n: AGAIN_A * depth * n,
+            rows, panels, block, group, tile.rows, threads, costs,
+            lambda n: product_time(tile, n, width, depth, run, costs)
+            + costs.again * depth * tile.vectors,
+            lambda n: costs.again_a * depth * n,
         )  # fmt: skip
     return Blocking(tile, width, block, group, -(-rows // block) * -(-panels // group))
 
 
 def shared(
-    rows: int, panels: int, block: int, group: int, tile_rows: int, threads: int,
+    rows: int, panels: int, block: int, group: int, tile_rows: int, threads: int, costs: Costs,
     panel: Callable[[int], float], begin: Callable[[int], float], any_size: bool = False,
 ) -> tuple[int, int]:  # fmt: skip
     """(rows in a block, panels in a group), at most those given, such that threads end soon.
@@ -103,12 +97,12 @@ def shared(
             units = (whole + (last > 0)) * across
             if units > most:
                 break
-            unit = width * each + once + UNIT
-            total = all_rows * panels + all_once * across + UNIT * units
+            unit = width * each + once + costs.unit
+            total = all_rows * panels + all_once * across + costs.unit * units
             share, left = divmod(units, threads)
             smallest = panel(last) / each * unit if last else unit
             end = share * unit + (0, smallest, unit)[min(left, 2)]
-            cost = max(total / threads, end) + LATE * unit
+            cost = max(total / threads, end) + costs.late * unit
             if cost < least:
                 best, least = (size, width), cost
     return best
@@ -119,25 +113,21 @@ def _even(rows: int, blocks: int, tile_rows: int) -> int:
     return max(1, -(-rows // (blocks * tile_rows))) * tile_rows
 
 
-def _cost(tile: Tile, rows: int, columns: int, depth: int, run: int, lanes: int) -> float:
+def product_time(tile: Tile, rows: int, columns: int, depth: int, run: int, costs: Costs) -> float:
     """Time for a product, in multiply-adds of vectors."""
-    cost = tile_time(tile, rows)
-    panels = -(-columns // tile.width(lanes))
+    step = tile_time(tile, rows, costs)
+    panels = -(-columns // tile.width(costs.lanes))
     if tile.dots:
-        steps = depth / run * (-(-run // lanes) + RUN)
-        return panels * (cost * steps + LANES * rows * tile.vectors)
-    return panels * cost * depth
+        steps = depth / run * (-(-run // costs.lanes) + costs.run)
+        return panels * (step * steps + costs.lane_sum * rows * tile.vectors)
+    return panels * step * depth
 
 
-def tile_time(tile: Tile, rows: int) -> float:
-    """Time of one step of the depth for all rows of a panel, in multiply-adds of vectors.
-
-    Loads go on beside them, and limit tiles of one vector; those of B come from further away.
-    """
+def tile_time(tile: Tile, rows: int, costs: Costs) -> float:
+    """Time of one step of the depth for all rows of a panel, in multiply-adds of vectors."""
 
     def step(count: int) -> float:
-        loads = LOAD * (count + tile.vectors)
-        return max(count * tile.vectors, LATENCY, loads) + tile.vectors / 2
+        return step_time(tile, count, costs)
 
     whole, left = divmod(rows, tile.rows)
     shorter = tile.rows - left
@@ -147,6 +137,16 @@ def tile_time(tile: Tile, rows: int) -> float:
     if left:
         time += step(min(n for n in (tile.rows, *tile.fewer) if n >= left))
     return time
+
+
+def step_time(tile: Tile, rows: int, costs: Costs) -> float:
+    """The same for one tile, or for so many rows of it.
+
+    Loads go on beside the multiply-adds, and limit tiles of one vector; those of B come from
+    further away.
+    """
+    loads = costs.load * (rows + tile.vectors)
+    return max(rows * tile.vectors, costs.latency, loads) + costs.load_b * tile.vectors
 
 
 def pack(weights: np.ndarray, tile: Tile, lanes: int) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from martlet.graph import ABSENT
 from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
-from martlet.kernels.targets import TARGETS
+from martlet.plan.costs import COSTS, Costs
 from martlet.plan.fusion import Work, works
 from martlet.plan.layout import Layout, layout
 from martlet.plan.lowering import STATUS_BYTES, Lowering, NativeStep, Ref, lowering_of
@@ -78,8 +78,8 @@ class NativePlan:
         self, image: LoadedImage, packing: Packing, variable: Callable[[int], np.ndarray]
     ) -> None:
         plan, debug = self.plan, self._debug
-        lanes = TARGETS[image.image.target].lanes
-        pairs, self.layout = _lowered(plan, lanes, self.pool.threads, packing)
+        costs = COSTS[image.image.target]
+        pairs, self.layout = _lowered(plan, costs, self.pool.threads, packing)
         self._memory = lay_out(plan, pairs, self.layout, debug, self.pool.threads)
         self._arena, self._offsets = self._memory.arena, self._memory.offsets
         self._pitches = self.layout.pitches
@@ -287,7 +287,7 @@ class NativePlan:
                     env[i] = array.copy() if shared else array
 
 
-def _lowered(plan: Plan, lanes: int, threads: int, packing: Packing) -> tuple[Pairs, Layout]:
+def _lowered(plan: Plan, costs: Costs, threads: int, packing: Packing) -> tuple[Pairs, Layout]:
     """All works of a plan, lowered, and where their tensors lie."""
     found = works(plan)
     can = [work.step.static and lowering_of(work.step.call) is not None for work in found]
@@ -298,7 +298,7 @@ def _lowered(plan: Plan, lanes: int, threads: int, packing: Packing) -> tuple[Pa
         step = work.step
         in_place = where.in_place.get(step.number, frozenset())
         lowering = Lowering(
-            step.call, lanes, threads, work.fused, pitches, in_place, packing
+            step.call, costs, threads, work.fused, pitches, in_place, packing
         )  # fmt: skip
         if step.number in where.idle:
             return [(work, lowering)]

@@ -40,6 +40,7 @@ import numpy as np
 from martlet.ops.index import BUILTIN, LOWERING
 from martlet.ops.operator import Call, load_family, lookup
 from martlet.ops.sliding_window import Axis, window_axes
+from martlet.plan.costs import Costs
 from martlet.plan.packed import Packing, packed
 from martlet.records import NamedTuple, dataclass, field
 
@@ -98,14 +99,14 @@ NO_FUSION = Fused()
 class Lowering:
     """One node to lower, and the steps that were made of it.
 
-    threads: how many will share each step. lanes: float32 in a vector of the image's target.
+    costs: those of the image's target (`plan/costs.py`). threads: how many will share each step.
     pitches: elements from one row to the next, of the tensors that lie among others.
     in_place: inputs of a CONCATENATION that were written where they belong. packing: the packed
     weights of the whole plan.
     """
 
     call: Call
-    lanes: int
+    costs: Costs
     threads: int
     fused: Fused = NO_FUSION
     pitches: Mapping[int, int] = field(default_factory=dict)
@@ -115,6 +116,11 @@ class Lowering:
     constants: list[np.ndarray] = field(default_factory=list)
     scratch_bytes: list[int] = field(default_factory=list)
     statuses: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def lanes(self) -> int:
+        """float32 in a vector."""
+        return self.costs.lanes
 
     def input(self, i: int) -> Ref:
         """The address of input i's value."""

@@ -75,7 +75,7 @@ def conv_2d(lowering: Lowering) -> bool:
     shape, tiles = (groups, columns, length), None
     if weights is None:
         tiles = tiles_for(lowering, weights_of(lowering, 1, shape), windows)
-    plan = blocking(windows, columns, length, lowering.lanes, lowering.threads, tiles=tiles)
+    plan = blocking(windows, columns, length, lowering.costs, lowering.threads, tiles=tiles)
     factors = Factors(
         lowering.input(0), packed_weights(lowering, 1, shape, plan.tile),
         packed_bias(lowering, 2, groups, columns, plan.tile), lowering.output(),
@@ -124,7 +124,7 @@ def window_blocking(
     joined = horizontal.dilation == 1 and dense
     return blocking(
         batches * vertical.positions * horizontal.positions, columns,
-        max(1, vertical.taps * horizontal.taps) * depth, lowering.lanes, lowering.threads,
+        max(1, vertical.taps * horizontal.taps) * depth, lowering.costs, lowering.threads,
         row_bytes=4 * depth * min(vertical.stride, vertical.taps)
         * min(horizontal.stride, horizontal.taps),
         run=depth * (max(1, horizontal.taps) if joined else 1),

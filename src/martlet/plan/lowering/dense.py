@@ -40,7 +40,7 @@ def fully_connected(lowering: Lowering) -> bool:
     shape, tiles = (1, units, depth), None
     if call.stored(1) is None:
         tiles = tiles_for(lowering, weights_of(lowering, 1, shape), rows)
-    plan = blocking(rows, units, depth, lowering.lanes, lowering.threads, tiles=tiles)
+    plan = blocking(rows, units, depth, lowering.costs, lowering.threads, tiles=tiles)
     factors = Factors(
         lowering.input(0), packed_weights(lowering, 1, shape, plan.tile),
         packed_bias(lowering, 2, 1, units, plan.tile), lowering.output(),

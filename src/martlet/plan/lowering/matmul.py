@@ -25,8 +25,6 @@ from martlet.plan.lowering.packing import (
     tiles_for,
 )
 
-MOST_ROWS = 4  # that meet a matrix as it is
-
 
 @lowers("BATCH_MATMUL", pitched=True, absorbs=("ADD", "SHIFT", "ACTIVATION"))
 def batch_matmul(lowering: Lowering) -> bool:
@@ -55,7 +53,8 @@ def batch_matmul(lowering: Lowering) -> bool:
     offsets = np.zeros((products, 4), np.int64)
     offsets[:, 0] = _numbers(x_shape, batch) * (rows * lda)
     offsets[:, 3] = np.arange(products) * (rows * ldc)
-    if isinstance(b, Matrices) and b.order == "rows" and rows * products <= MOST_ROWS * y_count:
+    few = rows * products <= lowering.costs.few_rows * y_count
+    if few and isinstance(b, Matrices) and b.order == "rows":
         if lowering.fused.joined:
             return False
         offsets[:, 1] = _numbers(y_shape, batch) * b.step
@@ -69,7 +68,7 @@ def batch_matmul(lowering: Lowering) -> bool:
     tiles = None
     if isinstance(b, Matrices):
         tiles = tiles_for(lowering, b, rows, products / y_count)
-    plan = blocking(rows, columns, depth, lowering.lanes, threads, tiles=tiles)
+    plan = blocking(rows, columns, depth, lowering.costs, threads, tiles=tiles)
     if isinstance(b, Matrices):
         packed = packed_matrices(lowering, b, plan.tile)
     else:

@@ -8,14 +8,9 @@ import math
 import numpy as np
 
 from martlet.kernels.forms import BAND, TILES, Tile
-from martlet.plan.blocking import _cost, pack, padded
+from martlet.plan.blocking import pack, padded, product_time
 from martlet.plan.lowering import Lowering, Ref
 from martlet.records import NamedTuple
-
-# Time to pack a vector, in multiply-adds of vectors, by the order in memory and for dot products.
-PACK = {
-    ("rows", False): 2.5, ("columns", False): 6.0, ("rows", True): 6.0, ("columns", True): 2.5,
-}  # fmt: skip
 
 
 class Packed(NamedTuple):
@@ -91,13 +86,17 @@ def tiles_for(lowering: Lowering, b: Matrices, rows: int, uses: float = 1) -> tu
 
     uses: how many products there are for each of the matrices.
     """
-    lanes = lowering.lanes
+    costs = lowering.costs
 
-    def cost(tile: Tile) -> float:
-        packing = 0.0 if b.in_place(tile) else PACK[b.order, tile.dots] * b.columns * b.depth
-        return uses * _cost(tile, rows, b.columns, b.depth, b.depth, lanes) + packing / lanes
+    def time(tile: Tile) -> float:
+        product = product_time(tile, rows, b.columns, b.depth, b.depth, costs)
+        if b.in_place(tile):
+            return uses * product
+        along = (b.order == "columns") == tile.dots
+        vector = costs.pack_along if along else costs.pack_across
+        return uses * product + vector * b.columns * b.depth / costs.lanes
 
-    return (min(TILES[lanes], key=cost),)
+    return (min(TILES[costs.lanes], key=time),)
 
 
 def packed_matrices(lowering: Lowering, b: Matrices, tile: Tile) -> Packed:

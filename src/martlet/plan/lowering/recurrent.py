@@ -101,8 +101,8 @@ class Product:
         self.lowering = lowering
         self.rows = rows
         self.columns, self.depth = sum(len(w) for w in weights), weights[0].shape[1]
-        lanes, threads = lowering.lanes, lowering.threads
-        self.plan = blocking(rows, self.columns, self.depth, lanes, threads)
+        costs, threads = lowering.costs, lowering.threads
+        self.plan = blocking(rows, self.columns, self.depth, costs, threads)
         self.weights = lowering.data(_packed(lowering, weights, self.plan.tile))
         self.bias = lowering.data(padded(bias, self.columns, self.plan.width))
         self.offsets = lowering.data(np.zeros(4, np.int64))

@@ -13,8 +13,6 @@ from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering
 from martlet.plan.lowering.packing import packed_constants
 
-BLOCK_ROWS = 4
-
 
 def stem(
     lowering: Lowering, weights: np.ndarray, axes: Sequence[Axis], interval: tuple[float, float]
@@ -36,14 +34,14 @@ def stem(
         return False
     panel, y_pixel = tile.width(lowering.lanes), lowering.output_pitch(channels)
     matrix = packed_constants(lowering, weights.reshape(1, channels, -1), tile)
-    rows = batches * vertical.positions
+    rows, block = batches * vertical.positions, lowering.costs.window_rows
     lowering.step(
         f"stem_f32_{Stem(taps, vertical.stride).name}",
         lowering.input(0), matrix.place,
         lowering.data(padded(lowering.call.value(2), channels, panel)), lowering.output(),
         *interval, height, width, channels, vertical.positions, horizontal.positions,
         width * CHANNELS, CHANNELS, horizontal.positions * y_pixel, y_pixel, vertical.before,
-        horizontal.before, rows, BLOCK_ROWS, channels,
-        units=math.ceil(rows / BLOCK_ROWS), grain=1,
+        horizontal.before, rows, block, channels,
+        units=math.ceil(rows / block), grain=1,
     )  # fmt: skip
     return True

@@ -1,10 +1,11 @@
 """Products by Strassen's algorithm (`kernels/strassen.py`), where that takes less time.
 
-Times are in multiply-adds of whole vectors, for the tile in both ways:
+Times are in multiply-adds of whole vectors, for the tile in both ways; `strassen_…` of the target's
+costs (`plan/costs.py`) are
 
-    direct     panels x tiles of rows x (depth + BEGIN)
-    Strassen   7 x pairs of panels x tiles of pairs of rows x (depth / 2 + BEGIN_ONE)
-               + SUMS x pairs of rows x depth / lanes, once for each group of panels
+    direct     panels x tiles of rows x (depth + begin)
+    Strassen   7 x pairs of panels x tiles of pairs of rows x (depth / 2 + begin_one)
+               + sums x pairs of rows x depth / lanes, once for each group of panels
 
 Seven sums of quarters of the weights take the place of four quarters, so weights need 1.75 times
 the memory.
@@ -20,18 +21,13 @@ from __future__ import annotations
 import numpy as np
 
 from martlet.kernels.forms import PRODUCTS, strassen_slot, tile_of
-from martlet.plan.blocking import AGAIN, padded, shared, tile_time
+from martlet.plan.blocking import padded, shared, tile_time
+from martlet.plan.costs import Costs
 from martlet.plan.lowering import Lowering
 
-BEGIN = 3  # time to begin and to store the sums of a tile, in steps of the depth; measured
-BEGIN_ONE = 9  # the same where they are read and stored more often
-SUMS = 16  # time for a vector of each of S1 to S4; another thread may have written what they read
-GAIN = 1.04  # less than this is not worth the memory for weights
 FEWEST_ROWS = 32
 FEW_ROWS = 64  # threads divide the columns of such images, of which there must be some
 FEWEST_PAIRS = 8
-CACHE_PART = 256 << 10  # bytes of S in a block
-FAR = 1  # time to read a vector of B, which a block does again, from the third-level cache
 EVEN = 30.0
 
 
@@ -41,12 +37,12 @@ def strassen(
 ) -> bool:  # fmt: skip
     """Add the steps of a product of images of `rows` with weights (columns, depth), if it pays."""
     columns, depth = weights.shape
-    lanes, threads = lowering.lanes, lowering.threads
-    if not pays(rows, columns, depth, lanes) or _uneven(weights):
+    costs, lanes, threads = lowering.costs, lowering.lanes, lowering.threads
+    if not pays(rows, columns, depth, costs) or _uneven(weights):
         return False
     tile, half = tile_of(lanes), depth // 2
     width = tile.width(lanes)
-    block, group, units = blocks(images, rows, columns, depth, lanes, threads)
+    block, group, units = blocks(images, rows, columns, depth, costs, threads)
     residual, slot = lowering.residual(), strassen_slot(lanes, block, half)
     pairs = -(-columns // (2 * width))
     factors = lowering.pack(
@@ -66,44 +62,51 @@ def strassen(
     return True
 
 
-def pays(rows: int, columns: int, depth: int, lanes: int) -> bool:
+def pays(rows: int, columns: int, depth: int, costs: Costs) -> bool:
     """Whether an image of so many rows takes less time than directly. Threads do not matter."""
     if depth % 2 or rows < FEWEST_ROWS:
         return False
-    tile = tile_of(lanes)
-    width = tile.width(lanes)
+    tile = tile_of(costs.lanes)
+    width = tile.width(costs.lanes)
     pairs = -(-columns // (2 * width))
     if rows < FEW_ROWS and pairs < FEWEST_PAIRS:
         return False
-    one = tile_time(tile, rows) * (depth + BEGIN) + AGAIN * tile.vectors * depth
+    one = tile_time(tile, rows, costs) * (depth + costs.strassen_begin)
+    one += costs.again * tile.vectors * depth
     direct = -(-columns // width) * one
     half = -(-rows // 2)
-    products = pairs * _products(half, depth, lanes)
-    return GAIN * (products + SUMS * half * depth / 2 / lanes) < direct
+    products, sums = pairs * _products(half, depth, costs), _sums(half, depth, costs)
+    return costs.strassen_gain * (products + sums) < direct
 
 
 def blocks(
-    images: int, rows: int, columns: int, depth: int, lanes: int, threads: int
+    images: int, rows: int, columns: int, depth: int, costs: Costs, threads: int
 ) -> tuple[int, int, int]:
     """(pairs of rows in a block, pairs of panels in a group, units)."""
-    tile, half = tile_of(lanes), -(-rows // 2)
-    pairs = -(-columns // (2 * tile.width(lanes)))
-    most = max(tile.rows, CACHE_PART // (8 * depth))
+    tile, half = tile_of(costs.lanes), -(-rows // 2)
+    pairs = -(-columns // (2 * tile.width(costs.lanes)))
+    most = max(tile.rows, costs.strassen_cache_part // (8 * depth))
 
     block, group = -(-half // (-(-half // most) * tile.rows)) * tile.rows, pairs
     if threads > 1:
         block, group = shared(
-            half, pairs, block, group, tile.rows, threads,
-            lambda n: _products(n, depth, lanes) + FAR * PRODUCTS * tile.vectors * depth / 2,
-            lambda n: SUMS * n * depth / 2 / lanes, any_size=True,
+            half, pairs, block, group, tile.rows, threads, costs,
+            lambda n: _products(n, depth, costs)
+            + costs.strassen_far * PRODUCTS * tile.vectors * depth / 2,
+            lambda n: _sums(n, depth, costs), any_size=True,
         )  # fmt: skip
     return block, group, images * -(-half // block) * -(-pairs // group)
 
 
-def _products(rows: int, depth: int, lanes: int) -> float:
+def _products(rows: int, depth: int, costs: Costs) -> float:
     """Time for a pair of panels and so many pairs of rows."""
-    tile, steps = tile_of(lanes), depth // 2 + BEGIN_ONE
-    return PRODUCTS * (tile_time(tile, rows) * steps + AGAIN * tile.vectors * steps)
+    tile, steps = tile_of(costs.lanes), depth // 2 + costs.strassen_begin_one
+    return PRODUCTS * steps * (tile_time(tile, rows, costs) + costs.again * tile.vectors)
+
+
+def _sums(rows: int, depth: int, costs: Costs) -> float:
+    """Time for S1 to S4 of so many pairs of rows; others may have written what they read."""
+    return costs.strassen_sums * rows * depth / 2 / costs.lanes
 
 
 def _uneven(weights: np.ndarray) -> bool:

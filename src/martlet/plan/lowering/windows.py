@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from martlet.kernels.forms import Square
 from martlet.ops.sliding_window import Axis
+from martlet.plan.costs import Costs
 from martlet.plan.lowering import Lowering
 
 CACHE_LINE = 16  # elements
-BLOCK_ROWS = 4  # measured: 2 to 7 are equal, 14 is up to a quarter slower
 MOST_ROWS = 7
 FEW_ROWS = 32
-PIECES = 4  # units for each of several threads; in more, each reads more rows of the image again
 
 
 def image_arguments(
@@ -27,7 +26,7 @@ def image_arguments(
     y_pixel = lowering.output_pitch(channels)
     vertical, horizontal = axes
     rows = batches * vertical.positions
-    block = block_of(rows, channels, lowering.threads)
+    block = block_of(rows, channels, lowering.costs, lowering.threads)
     arguments = [
         height, width, channels, vertical.positions, horizontal.positions, width * x_pixel, x_pixel,
         horizontal.positions * y_pixel, y_pixel, vertical.before, horizontal.before, rows, *block,
@@ -70,16 +69,16 @@ def _hanging(axis: Axis) -> int:
     return max(axis.before, last + 1 - axis.size)
 
 
-def block_of(rows: int, channels: int, threads: int) -> tuple[int, int]:
+def block_of(rows: int, channels: int, costs: Costs, threads: int) -> tuple[int, int]:
     """(rows, channels) of a unit: few rows, and so many channels that every thread gets several.
 
     Kernels that go through all rows of a block for one vector of channels find the block in the
     first cache. Of few rows, blocks are equal: threads take as many blocks each.
     """
-    block_rows = min(rows, BLOCK_ROWS)
+    block_rows = min(rows, costs.window_rows)
     if rows <= FEW_ROWS and rows % block_rows:
         block_rows = max((n for n in range(2, MOST_ROWS + 1) if rows % n == 0), default=block_rows)
-    wanted = threads * PIECES if threads > 1 else 1
+    wanted = threads * costs.window_pieces if threads > 1 else 1
     lines = math.ceil(channels / CACHE_LINE)
     pieces = min(max(1, wanted // math.ceil(rows / block_rows)), lines)
     return block_rows, math.ceil(lines / pieces) * CACHE_LINE

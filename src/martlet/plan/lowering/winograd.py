@@ -1,18 +1,15 @@
 """CONV_2D by Winograd's algorithms (`kernels/winograd.py`), where that takes less time.
 
-Which form, or none, is a matter of cost, in multiply-adds of whole vectors:
+Which form, or none, is a matter of cost, in multiply-adds of whole vectors; `winograd_…` of the
+target's costs (`plan/costs.py`) are
 
-    product    positions x vectors of output channels x rows of tiles x (channels + SUM)
-    transforms TRANSFORM x positions x tiles x vectors of input and output channels
+    product    positions x vectors of output channels x rows of tiles x (channels + sum)
+    transforms transform x positions x tiles x vectors of input and output channels
     direct     places x vectors of output channels x taps x channels
-    memory     MEMORY x vectors of weights: more of them than the image has use for in deep layers
+    memory     memory x vectors of weights: more of them than the image has use for in deep layers
 
 A layer takes the larger of memory and a THREADS-th of the rest, whatever the number of threads
-is: else results would depend on it. The constants are from Zen 1 (AVX2) with weights from memory.
-To measure them again, time kernels of one form, with 32 MB read between two runs, and fit:
-TRANSFORM on layers of few channels (56x56, 16 to 64), SUM on few input channels, MEMORY on 7x7
-with 512 channels, where it is all that counts. MEMORY for other widths of vectors is estimated
-from their rates: 60 G multiply-adds on 16 lanes and 25 GB/s, 20 G on 4 and 10 GB/s.
+is: else results would depend on it.
 """
 
 from __future__ import annotations
@@ -24,23 +21,14 @@ import numpy as np
 
 from martlet.kernels.forms import FORMS, Form, Tile, tile_of, winograd_slot
 from martlet.ops.sliding_window import Axis
-from martlet.plan.blocking import padded
+from martlet.plan.blocking import padded, step_time
+from martlet.plan.costs import Costs
 from martlet.plan.lowering import Lowering
 from martlet.plan.lowering.dense import clamp_of
 from martlet.records import NamedTuple
 
-SUM = 3  # to begin and to store a sum
-TRANSFORM = 7  # for an element of V or M
-MEMORY = {4: 8, 8: 6, 16: 10}  # for a vector of weights, by its lanes
 THREADS = 2
-GAIN = 1.1  # less than this is not worth the memory for weights
 MARGIN = 0.97  # what a form with more positions must take of another's time: it is less exact
-LATENCY = 6  # multiply-adds that must be under way at once
-
-BLOCK = 2  # rows of the product's tiles in a block; measured on Zen 1: 1 to 8 are equal
-DEEP_BLOCK = 3  # where weights come from memory again for every block
-DEEP_BYTES = 4 << 20  # of weights
-SLOT_BYTES = 1 << 18  # of V and M, where there are many blocks anyway
 UNITS_EACH = 4  # for each of several threads: more are not looked at
 
 
@@ -54,16 +42,16 @@ class Choice(NamedTuple):
 
 def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
     """Add the steps of a convolution with weights (channels, height, width, depth), if it pays."""
-    lanes, interval = lowering.lanes, clamp_of(lowering)
+    costs, lanes, interval = lowering.costs, lowering.lanes, clamp_of(lowering)
     batches, height, width, depth = lowering.image_shape()
     channels = len(weights)
     axes = lowering.image_axes(weights.shape[1:3])
-    choice = choose(axes, batches, depth, channels, lanes)
+    choice = choose(axes, batches, depth, channels, costs)
     if choice is None or interval is None:
         return False
     form, turn = choice.form, -1 if choice.swapped else 1
     panel = tile_of(lanes).width(lanes)
-    block, group = blocks(choice, depth, channels, lanes, lowering.threads)
+    block, group = blocks(choice, depth, channels, costs, lowering.threads)
     y_height, y_width = (axis.positions for axis in axes)
     x_pixel, y_pixel = lowering.pitch(0), lowering.output_pitch(channels)
     r_pixel, residual = lowering.residual_pitch(channels), lowering.residual()
@@ -92,12 +80,12 @@ def winograd(lowering: Lowering, weights: np.ndarray) -> bool:
 
 
 def choose(
-    axes: Sequence[Axis], batches: int, depth: int, channels: int, lanes: int
+    axes: Sequence[Axis], batches: int, depth: int, channels: int, costs: Costs
 ) -> Choice | None:
     """The form that takes the least time; None where a direct convolution takes about as little."""
-    best, least = None, _direct(axes, batches, depth, channels, lanes) / GAIN
+    best, least = None, _direct(axes, batches, depth, channels, costs) / costs.winograd_gain
     for choice in _choices(axes, batches):
-        cost = _cost(choice, depth, channels, lanes)
+        cost = _cost(choice, depth, channels, costs)
         if cost < least * (1 if best is None else MARGIN):
             best, least = choice, cost
     return best
@@ -117,56 +105,56 @@ def _choices(axes: Sequence[Axis], batches: int) -> Iterator[Choice]:
                 yield Choice(form, swapped, batches * math.prod(tiles))
 
 
-def _cost(choice: Choice, depth: int, channels: int, lanes: int) -> float:
+def _cost(choice: Choice, depth: int, channels: int, costs: Costs) -> float:
+    lanes = costs.lanes
     tile, positions = tile_of(lanes), choice.form.positions
     panels = -(-channels // tile.width(lanes))
-    product = positions * panels * _rows(tile, choice.tiles) * (depth + SUM)
+    product = positions * panels * _rows(tile, choice.tiles, costs) * (depth + costs.winograd_sum)
     vectors = -(-depth // lanes) + panels * tile.vectors
-    transforms = TRANSFORM * positions * choice.tiles * vectors
-    memory = MEMORY[lanes] * positions * panels * tile.vectors * depth
+    transforms = costs.winograd_transform * positions * choice.tiles * vectors
+    memory = costs.winograd_memory * positions * panels * tile.vectors * depth
     return max(memory, (product + transforms) / THREADS)
 
 
-def _rows(tile: Tile, rows: int) -> float:
+def _rows(tile: Tile, rows: int, costs: Costs) -> float:
     """Time of one element of depth for so many rows of the product."""
     whole, left = divmod(rows, tile.rows)
-    time = whole * _step(tile, tile.rows)
+    time = whole * step_time(tile, tile.rows, costs)
     if left:
-        time += _step(tile, min(n for n in (tile.rows, *tile.fewer) if n >= left))
+        time += step_time(tile, min(n for n in (tile.rows, *tile.fewer) if n >= left), costs)
     return time
 
 
-def _step(tile: Tile, rows: int) -> float:
-    """The same for one tile; loads go on beside it."""
-    return max(rows * tile.vectors, LATENCY, 1.25 * (rows + tile.vectors)) + tile.vectors / 2
-
-
-def _direct(axes: Sequence[Axis], batches: int, depth: int, channels: int, lanes: int) -> float:
-    weights = -(-channels // lanes) * math.prod(axis.taps for axis in axes) * depth
+def _direct(axes: Sequence[Axis], batches: int, depth: int, channels: int, costs: Costs) -> float:
+    weights = -(-channels // costs.lanes) * math.prod(axis.taps for axis in axes) * depth
     places = batches * math.prod(axis.positions for axis in axes)
-    return max(MEMORY[lanes] * weights, places * weights / THREADS)
+    return max(costs.winograd_memory * weights, places * weights / THREADS)
 
 
-def blocks(choice: Choice, depth: int, channels: int, lanes: int, threads: int) -> tuple[int, int]:
+def blocks(
+    choice: Choice, depth: int, channels: int, costs: Costs, threads: int
+) -> tuple[int, int]:
     """(tiles in a block, panels in a group), such that all threads end together, and soon.
 
     Smaller blocks read weights more often and may leave rows of a tile unused; in smaller groups,
     a block's V is computed by several threads.
     """
+    lanes, transform = costs.lanes, costs.winograd_transform
     tile, positions = tile_of(lanes), choice.form.positions
     panels = -(-channels // tile.width(lanes))
-    deep = 4 * positions * depth * channels > DEEP_BYTES
-    fewest = max(1, round(choice.tiles / (tile.rows * (DEEP_BLOCK if deep else BLOCK))))
+    deep = 4 * positions * depth * channels > costs.winograd_deep_bytes
+    together = costs.winograd_deep_block if deep else costs.winograd_block
+    fewest = max(1, round(choice.tiles / (tile.rows * together)))
     enough = threads * UNITS_EACH if threads > 1 else 1
 
     def time(block: int, group: int) -> float:
         groups, count = -(-panels // group), -(-choice.tiles // block)
         units = -(-groups * count // threads)
-        product = (_rows(tile, block) + tile.vectors) * (depth + SUM)
-        results = TRANSFORM * block * tile.vectors
-        patches = TRANSFORM * block * depth / lanes
+        product = (_rows(tile, block, costs) + tile.vectors) * (depth + costs.winograd_sum)
+        results = transform * block * tile.vectors
+        patches = transform * block * depth / lanes
         times = -(-units // groups) + (groups > 1)  # V of a block is computed by a thread
-        memory = MEMORY[lanes] * panels * tile.vectors * depth * count if deep else 0
+        memory = costs.winograd_memory * panels * tile.vectors * depth * count if deep else 0
         return max(units * group * (product + results) + times * patches, memory)
 
     candidates = set()
@@ -175,7 +163,7 @@ def blocks(choice: Choice, depth: int, channels: int, lanes: int, threads: int) 
         whole = block // tile.rows * tile.rows
         for size in {block, whole or block, min(choice.tiles, whole + tile.rows)}:
             slot = 4 * winograd_slot(choice.form, lanes, size, depth)
-            if size > block and fewest > enough and slot > SLOT_BYTES:
+            if size > block and fewest > enough and slot > costs.winograd_slot_bytes:
                 continue
             most = max(1, enough // -(-choice.tiles // size))
             candidates |= {(size, -(-panels // n)) for n in range(1, min(panels, most) + 1)}
