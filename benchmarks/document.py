@@ -20,6 +20,7 @@ DOCUMENT = ROOT / "docs" / "benchmarks.md"
 NAMES = {
     "martlet": "Martlet", "mnn": "MNN", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime",
     "litert": "LiteRT", "ncnn": "ncnn", "tensorflow": "TensorFlow",
+    "martlet_planning": "Martlet, first time",
 }  # fmt: skip
 
 QUIET = 0.15
@@ -118,7 +119,9 @@ def tables(found: dict[str, Any], picture: str = "") -> str:
     if found["cold"]:
         text += (
             "\n### Cold start\n\nA process of its own, 1 thread: import, load, first run. Seconds, "
-            "the least and the most of a few starts / resident MB after the first run.\n\n"
+            "the least and the most of a few starts / resident MB after the first run. The first "
+            "process that opens a file with Martlet plans the model and stores the plan; the "
+            "others find it.\n\n"
         ) + _cold(found["cold"])
     if found.get("kernels"):
         text += "\n### Kernels and memory\n\n" + KERNELS + _kernels(found["kernels"])

@@ -166,7 +166,7 @@ def test_interpreters_of_a_file_share_the_joined_weights(tmp_path: Path) -> None
         answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
         interpreters.append(interpreter)
         native = next(iter(interpreter._session._native.values()))
-        packed.append([id(a) for a in native._constants if a.nbytes >= 4 * 4 * 32 * 16])
+        packed.append([id(a) for a in native.constants if a.nbytes >= 4 * 4 * 32 * 16])
     assert packed[0] == packed[1] == packed[2]
     assert len(packed[0]) == 2
     for answer in answers[1:]:

@@ -146,7 +146,7 @@ def lay(data: st.DataObject, threads: int) -> tuple[Laid, Session, list[np.ndarr
 def test_no_byte_is_written_by_one_and_touched_by_another(data: st.DataObject) -> None:
     laid, _, _ = lay(data, 2)
     touched = laid.touched()
-    ahead = laid.native._records[: len(touched), BESIDE]
+    ahead = laid.native.records[: len(touched), BESIDE]
     for i, (reads, writes) in enumerate(touched):
         for j in range(i - ahead[i], i):
             others_reads, others_writes = touched[j]
@@ -162,7 +162,7 @@ def test_any_order_that_waits_as_told_gives_the_same(data: st.DataObject) -> Non
     laid, session, inputs = lay(data, 2)
     native = laid.native
     expected = [a.copy() for a in session.run(native.plan, inputs)]
-    run, first, ahead = native.pool.run, native._records.ctypes.data, native._records[:, BESIDE]
+    run, first, ahead = native.pool.run, native.records.ctypes.data, native.records[:, BESIDE]
 
     def run_in_any_order(steps: np.ndarray, begin: int, count: int) -> None:
         """One by one, now and then a late one as soon as it may."""

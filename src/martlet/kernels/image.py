@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
-from pathlib import Path
 
 from martlet.errors import MartletError
 from martlet.kernels.targets import Target
@@ -52,8 +52,11 @@ class Image(NamedTuple):
 def source_hash() -> str:
     """A hash over the sources of `martlet.kernels`: images of other sources are out of date."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    folder = os.path.dirname(__file__)
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), "rb", 0) as file:
+                digest.update(name.encode() + b"\0" + file.read() + b"\0")
     return digest.hexdigest()[:32]
 
 

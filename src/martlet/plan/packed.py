@@ -19,6 +19,9 @@ from martlet.plan.arena import on_a_line
 from martlet.records import NamedTuple
 from martlet.schema.file import forget, place_of
 
+LINE = 16  # float32 in a cache line
+LARGEST_ROOM = 4 << 20  # float32 asked of the system at once, unless there is more to pack
+
 _known: WeakValueDictionary[Hashable, np.ndarray] = WeakValueDictionary()
 
 
@@ -35,33 +38,74 @@ class Job(NamedTuple):
     units: int
 
 
-class Packing:
-    """The packed weights of one plan. do: begins a job; without it, somebody else does `jobs`."""
+class Pack(NamedTuple):
+    """What was asked of a `Packing`, for weights at `place` in a file (None: of no file)."""
 
-    def __init__(self, do: Callable[[Job], None] | None = None) -> None:
+    packed: np.ndarray
+    kernel: str
+    place: tuple[int, ...] | None
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    numbers: tuple[int, ...]
+    size: int
+    units: int
+
+
+class Packing:
+    """The packed weights of one plan. do: begins a job; without it, somebody else does `jobs`.
+
+    total: float32 that will be packed, if that is known. packs: all that was asked for, also what
+    other plans had made.
+    """
+
+    def __init__(self, do: Callable[[Job], None] | None = None, total: int = 0) -> None:
         self.jobs: list[Job] = []
+        self.packs: list[Pack] = []
         self._do = do
         self._made: dict[Hashable, np.ndarray] = {}
+        self._room = _unwritten(total)
+        self._taken = 0
 
     def packed(
-        self, weights: np.ndarray, layout: Hashable, kernel: str, *numbers: int, size: int,
-        units: int,
-    ) -> np.ndarray:  # fmt: skip
+        self, weights: np.ndarray, lanes: int, kernel: str, *numbers: int, size: int, units: int
+    ) -> np.ndarray:
         """What a kernel will have made of float32 or float16 weights: float32, so many.
 
-        The same array for the same weights, and for the same part of a file, in the same layout.
+        numbers: its arguments after weights and target. The same array for the same weights, and
+        for the same part of a file, in the same layout.
         """
+        layout = (lanes, kernel, numbers)
         key = _key(weights, layout) or (weights.ctypes.data, *_form(weights), layout)
         found = self._made.get(key)
         if found is None:
             found = _known.get(key)
         if found is None:
-            found = self._made[key] = unwritten(size)
+            found = self._made[key] = self._take(size)
             source = "f16" if weights.dtype == np.float16 else "f32"
             job = Job(f"{kernel}_{source}", weights, found, numbers, units)
             self.jobs.append(job)
             if self._do is not None:
                 self._do(job)
+        self.packs.append(
+            Pack(
+                found, kernel, place_of(weights), weights.dtype.str, weights.shape,
+                weights.strides, numbers, size, units,
+            )
+        )  # fmt: skip
+        return found
+
+    def _take(self, size: int) -> np.ndarray:
+        """Room for so many float32, of any value, on cache lines.
+
+        The first write to a page of memory costs as much as writing it ten times. The system has
+        larger pages, but for large blocks alone; each here is as large as all before it.
+        """
+        whole = -(-size // LINE) * LINE
+        if whole > self._room.size:
+            self._room = _unwritten(max(whole, min(self._taken, LARGEST_ROOM)))
+        found, self._room = self._room[:size], self._room[whole:]
+        self._taken += whole
         return found
 
     def publish(self) -> None:
@@ -96,6 +140,6 @@ def _form(weights: np.ndarray) -> tuple[Hashable, ...]:
     return weights.dtype.char, weights.shape, weights.strides
 
 
-def unwritten(count: int) -> np.ndarray:
+def _unwritten(count: int) -> np.ndarray:
     """float32 of any value that start on a cache line."""
     return on_a_line(np.empty, 4 * count).view(np.float32)

@@ -121,7 +121,7 @@ def _enter(native: NativePlan, env: dict[int, np.ndarray]) -> None:
 
 def _one(native: NativePlan, number: int) -> Callable[[], None]:
     """A function that runs one native step."""
-    return lambda: native.pool.run(native._records, number, 1)
+    return lambda: native.pool.run(native.records, number, 1)
 
 
 def _by_nodes(parts: Sequence[Part]) -> list[list[Part]]:

@@ -34,6 +34,7 @@ MUCH = 1 << 20  # bytes of packed weights, from which on threads pay
 BATCH = 1 << 21  # bytes for which threads are woken, which takes about 50 microseconds
 PIECE = 1 << 18  # bytes that a thread packs at a time
 MOST_THREADS = 4
+MUCH_TO_FORGET = 1 << 18  # bytes of weights, which save less than it takes to give them back below
 
 
 class Background:
@@ -66,7 +67,7 @@ class Background:
         record[BLOCK] = address + 8 * SLOTS
         record[UNITS] = job.units
         record[GRAIN] = max(1, job.units * PIECE // max(target.nbytes, 1))
-        if weights.flags.c_contiguous:
+        if weights.flags.c_contiguous and weights.nbytes >= MUCH_TO_FORGET:
             record[FORGET], record[FORGET_BYTES] = pages_of(weights)
         self._held += [job, record]
         self._bytes += target.nbytes

@@ -18,7 +18,7 @@ from typing import Any
 
 from martlet import log
 from martlet.errors import MartletError
-from martlet.kernels.image import HEADER, Image, ImageError, parse, source_hash
+from martlet.kernels.image import HASHED, HEADER, Image, ImageError, parse, source_hash
 from martlet.kernels.targets import TARGETS, Target
 from martlet.runtime import image_files
 from martlet.runtime.executable import map_code
@@ -68,7 +68,7 @@ class LoadedImage:
     def _load(self, path: Path) -> None:
         with open(path, "rb") as file:
             descriptor = file.fileno()
-            _check_owner(os.fstat(descriptor), path)
+            check_owner(os.fstat(descriptor), str(path))
             if os.fstat(descriptor).st_size < HEADER:
                 raise ImageError("the file is too short for a kernel image", where=str(path))
             with (
@@ -76,6 +76,7 @@ class LoadedImage:
                 memoryview(pages) as data,
             ):
                 self.image: Image = parse(data, str(path))
+                self.digest = bytes(data[8:HASHED]).hex()
             _check_machine(self.image, path)
             self.base = map_code(descriptor, self.image.code_start, self.image.code_size)
         self.run_alone = self._entry("run_alone")
@@ -96,21 +97,21 @@ class LoadedImage:
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
 
 
-def _check_owner(status: os.stat_result, path: Path) -> None:
-    """Code is run only if nobody but the user or the system can have written it."""
+def check_owner(status: os.stat_result, path: str) -> None:
+    """Code is run only if nobody but the user or the system can have written its file."""
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError("the kernel image is not a file", where=str(path))
+        raise ImageError("what holds code is not a file", where=path)
     if status.st_uid not in (os.geteuid(), 0):
         raise ImageError(
-            "the kernel image belongs to somebody else",
-            where=str(path),
+            "a file that holds code belongs to somebody else",
+            where=path,
             expected=f"user {os.geteuid()} or 0",
             found=f"user {status.st_uid}",
         )
     if status.st_mode & 0o022:
         raise ImageError(
-            "the kernel image can be written by others",
-            where=str(path),
+            "a file that holds code can be written by others",
+            where=path,
             found=f"mode {stat.S_IMODE(status.st_mode):o}",
             hint=f"If it is what you built, chmod 644 {path}",
         )

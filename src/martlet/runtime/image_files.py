@@ -11,8 +11,6 @@ hold a hash of the kernels' sources. There,
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import os
 import stat
 import sys
@@ -43,8 +41,10 @@ def is_checkout() -> bool:
 
 def can_build() -> bool:
     """Whether what builds images is installed (it is not imported to find out)."""
+    from importlib.util import find_spec
+
     needed = ("llvmlite", "elftools")
-    return bool(sys.executable) and all(importlib.util.find_spec(name) for name in needed)
+    return bool(sys.executable) and all(find_spec(name) for name in needed)
 
 
 def cache_directory() -> Path:
@@ -77,6 +77,8 @@ def cached(target: Target) -> Path:
 @contextmanager
 def building(path: Path) -> Iterator[None]:
     """One process at a time builds a file; the others wait here."""
+    import fcntl  # only where something is built
+
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -136,7 +138,9 @@ def _modified(path: Path) -> float:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A progress bar on the terminal, if there is one and rich is installed."""
-    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
+    from importlib.util import find_spec
+
+    if not sys.stderr.isatty() or find_spec("rich") is None:
         yield lambda done, total, name: log.debug("kernel %d of %d: %s", done, total, name)
         return
     from rich.console import Console

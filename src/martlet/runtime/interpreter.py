@@ -25,25 +25,26 @@ import numpy as np
 
 from martlet import log
 from martlet.errors import ArgumentError
-from martlet.graph import ABSENT, Model
+from martlet.runtime import stored
 from martlet.runtime.delegates import Delegate, DelegateError, load_delegate
-from martlet.runtime.details import Details, op_details, tensor_details
-from martlet.runtime.session import Session
-from martlet.runtime.signatures import SignatureRunner, signature_maps
-from martlet.runtime.tensors import GraphTensors
 from martlet.schema.file import File
-from martlet.schema.reader import read
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a process that finds a stored plan imports none of these
+    from martlet.graph import Model, Signature
     from martlet.ops.operator import Operator
     from martlet.runtime.custom import CustomOps
+    from martlet.runtime.details import Details
+    from martlet.runtime.loaded import Loaded
+    from martlet.runtime.session import Session
+    from martlet.runtime.signatures import SignatureRunner
+    from martlet.runtime.stored import StoredPlan
+    from martlet.runtime.tensors import GraphTensors
 
 __all__ = [
     "Delegate",
     "Interpreter",
     "InterpreterWithCustomOps",
     "OpResolverType",
-    "SignatureRunner",
     "load_delegate",
 ]
 
@@ -133,22 +134,59 @@ class Interpreter:
             )
         self._compress = experimental_compress_quantization_zero_points
         self._file: File | None = None
-        data, source = self._open(model_path, model_content)
-        self.model = read(data, source)
-        self._session = Session(
-            self.model,
-            reference=experimental_op_resolver_type is OpResolverType.BUILTIN_REF,
-            memory_limit=memory_limit,
-            time_limit=time_limit,
-            custom=_operators(custom_ops),
-            keep_all=bool(experimental_preserve_all_tensors),
-            threads=num_threads or 1,
-        )
-        self._signatures = signature_maps(self.model)
-        self._graphs = [GraphTensors(self._session, i) for i in range(len(self.model.graphs))]
         self._lock = threading.RLock()
         self._running = False
-        log.debug("%s: read, %d nodes", source, len(self.model.main.nodes))
+        self._data, self._source = self._open(model_path, model_content)
+        self._options: dict[str, Any] = {
+            "reference": experimental_op_resolver_type is OpResolverType.BUILTIN_REF,
+            "memory_limit": memory_limit,
+            "time_limit": time_limit,
+            "custom": _operators(custom_ops),
+            "keep_all": bool(experimental_preserve_all_tensors),
+            "threads": num_threads or 1,
+        }
+        self._loaded: Loaded | None = None
+        self._stored: StoredPlan | None = None
+        """What runs the model as long as nothing is asked for that takes more than that."""
+        self._may_store = not self._compress and stored.may_be(self._file, self._options)
+        if self._may_store and self._file is not None:
+            self._stored = stored.find(self._file, self._options)
+        self._front: StoredPlan | GraphTensors = self._stored or self._load().graphs[0]
+        """What holds the tensors of the main graph."""
+
+    def _load(self) -> Loaded:
+        """Read the model, unless that was done. It goes on where a stored plan was."""
+        with self._lock:
+            if self._loaded is None:
+                from martlet.runtime.loaded import Loaded
+
+                if self._stored is not None and self._file is not None:
+                    self._file.check_unchanged()
+                loaded = Loaded(self._data, self._source, self._options)
+                if self._stored is not None and self._stored.run_at_once is not None:
+                    self._exclusively(loaded.graphs[0].allocate)
+                    loaded.graphs[0].take_over(
+                        self._stored.inputs_at_once | self._stored.outputs_at_once
+                    )
+                self._loaded, self._stored, self._front = loaded, None, loaded.graphs[0]
+            return self._loaded
+
+    @property
+    def model(self) -> Model:
+        """The model as the file has it."""
+        return self._load().model
+
+    @property
+    def _session(self) -> Session:
+        return self._load().session
+
+    @property
+    def _graphs(self) -> list[GraphTensors]:
+        return self._load().graphs
+
+    @property
+    def _signatures(self) -> dict[str, Signature]:
+        return self._load().signatures
 
     def _open(self, path: Any, content: Any) -> tuple[Any, str]:
         """The bytes of the model, and what errors call it."""
@@ -184,14 +222,24 @@ class Interpreter:
         """Plan the model for the present shapes. Needed before values are set, and after a
         resize; further calls change nothing."""
         self._ensure_safe()
+        if self._stored is not None and self._file is not None:
+            if self._stored.run_at_once is None:
+                self._file.check_unchanged()
+                self._stored.allocate()
+            return
         self._allocate(0)
+        if self._may_store and self._file is not None:
+            from martlet.runtime.storing import store  # the next process finds it
+
+            self._may_store = False
+            store(self._file, self._load(), self._options)
 
     def invoke(self) -> None:
         """Run the model on the inputs that were set."""
-        tensors = self._graphs[0]
         with self._lock:
-            if tensors.run_at_once is not None and not tensors.views_held():
-                tensors.run_at_once()
+            front = self._front
+            if front.run_at_once is not None and not front.views_held():
+                front.run_at_once()
                 return
         self._invoke()
 
@@ -206,6 +254,8 @@ class Interpreter:
     ) -> None:
         """Give an input another shape. strict: only sizes that are -1 in `shape_signature`."""
         self._ensure_safe()
+        if self._stored is not None and self._stored.has_shape(input_index, tensor_size):
+            return
         self._graphs[0].resize(input_index, tensor_size, strict)
 
     @_in_turn
@@ -248,7 +298,7 @@ class Interpreter:
         """Copy an array of the very shape and type into an input."""
         if type(value) is np.ndarray and type(tensor_index) is int:
             with self._lock:
-                room = self._graphs[0].inputs_at_once.get(tensor_index)
+                room = self._front.inputs_at_once.get(tensor_index)
                 if room is not None and value.dtype is room.dtype and value.shape == room.shape:
                     room[...] = value
                     return
@@ -263,14 +313,14 @@ class Interpreter:
         an object array of bytes where it holds strings."""
         if type(tensor_index) is int and subgraph_index == 0:
             with self._lock:
-                room = self._graphs[0].outputs_at_once.get(tensor_index)
+                room = self._front.outputs_at_once.get(tensor_index)
                 if room is not None:
                     return room.copy()
         return self._get_tensor(tensor_index, subgraph_index)
 
     @_in_turn
     def _get_tensor(self, tensor_index: int, subgraph_index: int) -> Any:
-        return _copy(self._graph(subgraph_index).get(tensor_index))
+        return _copy(self._load().graph(subgraph_index).get(tensor_index))
 
     def tensor(self, tensor_index: int) -> Callable[[], np.ndarray]:
         """A function that gives a view of a tensor's present array, for access without copies.
@@ -286,7 +336,7 @@ class Interpreter:
         return view
 
     def _safe_to_run(self) -> bool:
-        return not self._graphs[0].views_held()
+        return not self._front.views_held()
 
     def _ensure_safe(self) -> None:
         if not self._safe_to_run():
@@ -300,11 +350,17 @@ class Interpreter:
 
     def get_input_details(self) -> list[Details]:
         """Details of the inputs, in the order of the model."""
-        return [self._get_tensor_details(i, 0) for i in self._graphs[0].graph.inputs if i != ABSENT]
+        with self._lock:
+            if self._stored is not None:
+                return self._stored.input_details()
+            return self._load().input_details(self._compress)
 
     def get_output_details(self) -> list[Details]:
         """Details of the outputs, in the order of the model."""
-        return [self._get_tensor_details(i, 0) for i in self._graphs[0].graph.outputs]
+        with self._lock:
+            if self._stored is not None:
+                return self._stored.output_details()
+            return self._load().output_details(self._compress)
 
     def get_tensor_details(self, subgraph_index: int = 0) -> list[Details]:
         """Details of every tensor of a graph."""
@@ -328,36 +384,14 @@ class Interpreter:
 
     def _get_tensor_details(self, tensor_index: int, subgraph_index: int) -> Details:
         with self._lock:
-            tensors = self._graph(subgraph_index)
-            i = tensors.check_index(tensor_index)
-            model, planned = self._model_as_planned(subgraph_index)
-            graph = model.graphs[subgraph_index]
-            return tensor_details(graph, i, tensors.shape(i), planned, self._compress)
-
-    def _model_as_planned(self, graph: int) -> tuple[Model, bool]:
-        """What the file says before a graph is planned, what operators make of it afterwards."""
-        planned = self._graphs[graph].planned is not None
-        return (self._session.model if planned else self.model), planned
+            return self._load().tensor_details(tensor_index, subgraph_index, self._compress)
 
     def _get_op_details(self, op_index: int) -> Details:
-        model, planned = self._model_as_planned(0)
-        graph = model.main
-        if not isinstance(op_index, (int, np.integer)) or not 0 <= op_index < len(graph.nodes):
-            raise ArgumentError(
-                "Invalid node index", expected=f"0 to {len(graph.nodes) - 1}", found=str(op_index)
-            )
-        return op_details(model, graph, int(op_index), planned)
+        return self._load().op_details(op_index)
 
     def _get_ops_details(self) -> list[Details]:
         """Name, inputs and outputs of every node of the main graph."""
         return [self._get_op_details(i) for i in range(len(self._graphs[0].graph.nodes))]
-
-    def _graph(self, index: int) -> GraphTensors:
-        if not isinstance(index, (int, np.integer)) or not 0 <= index < len(self._graphs):
-            raise ArgumentError(
-                f"Invalid subgraph index {index} exceeds max subgraph index {len(self._graphs)}"
-            )
-        return self._graphs[index]
 
     # Signatures ---------------------------------------------------------------------------
 
@@ -385,6 +419,8 @@ class Interpreter:
                     hint="" if self._signatures else "Use set_tensor(), invoke() and get_tensor().",
                 )
             signature_key = next(iter(self._signatures))
+        from martlet.runtime.signatures import SignatureRunner
+
         return SignatureRunner(self, signature_key)
 
 
@@ -409,3 +445,11 @@ def _copy(array: np.ndarray) -> Any:
     """A plain copy; a scalar for no dimensions, but for strings."""
     copy = np.array(array)
     return copy if copy.ndim or copy.dtype.kind == "O" else copy[()]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SignatureRunner":  # where TensorFlow Lite has it
+        from martlet.runtime.signatures import SignatureRunner
+
+        return SignatureRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -73,6 +73,7 @@ class NativePlan:
         finally:
             background.finish()
         packing.publish()
+        self.packs = packing.packs
 
     def _lay_out(
         self, image: LoadedImage, packing: Packing, variable: Callable[[int], np.ndarray]
@@ -81,16 +82,16 @@ class NativePlan:
         costs = COSTS[image.image.target]
         pairs, self.layout = _lowered(plan, costs, self.pool.threads, packing)
         self._memory = lay_out(plan, pairs, self.layout, debug, self.pool.threads)
-        self._arena, self._offsets = self._memory.arena, self._memory.offsets
+        self.arena, self.offsets = self._memory.arena, self._memory.offsets
         self._pitches = self.layout.pitches
         self._variables = {i: variable(i) for i in _variables(plan, pairs)}
-        self.views = {i: self._view(i) for i in self._offsets} | self._variables
+        self.views = {i: self._view(i) for i in self.offsets} | self._variables
         self._entrances = [self.views.get(i) for i in plan.graph.inputs]
         self._entrance_ids = {id(view) for view in self._entrances}
-        self._given = [i for i in self._offsets if plan.graph.tensors[i].is_variable]
+        self._given = [i for i in self.offsets if plan.graph.tensors[i].is_variable]
         """Variables that are inputs of the graph: the caller's arrays."""
-        self._written = [self._arena, *self._variables.values()]
-        self.arena_bytes = self._arena.nbytes
+        self._written = [self.arena, *self._variables.values()]
+        self.arena_bytes = self.arena.nbytes
         rules = [
             (work.step.call, *rule)
             for work, lowering in pairs
@@ -99,13 +100,15 @@ class NativePlan:
         ]
         self._status = Status(rules) if rules else None
         self._status_address = self._status.address if self._status else 0  # of the next work
-        arena = self._arena.ctypes.data
-        addresses = {i: arena + n for i, n in self._offsets.items()}
+        arena = self.arena.ctypes.data
+        addresses = {i: arena + n for i, n in self.offsets.items()}
         addresses.update((i, array.ctypes.data) for i, array in self._variables.items())
         self._addresses = addresses
-        self._constants: list[np.ndarray] = []
+        self.constants: list[np.ndarray] = []
         words: list[list[int]] = []
         self.steps: list[NativeStep] = []
+        self.first_constants: list[int] = []
+        """For each step, which of `constants` is the first of its lowering."""
         self.nodes: list[tuple[int, ...]] = []
         """The nodes whose work each step does, its own operator's first."""
         self.segments: list[Segment] = []
@@ -121,22 +124,22 @@ class NativePlan:
             others = [s.number for s in work.steps if s is not work.step]
             self.nodes += [(work.step.number, *others)] * len(lowering.steps)
             words += self._add(lowering, self._memory.scratch[position])
-        self._records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
-        self._address: int = self._records.ctypes.data
-        self._blocks = np.array(list(chain.from_iterable(words)), np.int64)
-        starts = accumulate((8 * len(block) for block in words), initial=self._blocks.ctypes.data)
+        self.records = aligned(SLOTS * max(len(self.steps), 1)).reshape(-1, SLOTS)
+        self._address: int = self.records.ctypes.data
+        self.words = np.array(list(chain.from_iterable(words)), np.int64)
+        starts = accumulate((8 * len(block) for block in words), initial=self.words.ctypes.data)
         fields = [
             (image.address(step.kernel), start, step.units, step.grain)
             for step, start in zip(self.steps, starts, strict=False)
         ]
         if fields:
-            self._records[:, [KERNEL, BLOCK, UNITS, GRAIN]] = fields
+            self.records[:, [KERNEL, BLOCK, UNITS, GRAIN]] = fields
             if self.pool.threads > 1:
-                self._records[:, BESIDE] = self._beside(pairs)
+                self.records[:, BESIDE] = self._beside(pairs)
 
     def _add(self, lowering: Lowering, scratch: list[int]) -> list[list[int]]:
         """Append the steps of a work; returns their arguments as words."""
-        arena = self._arena.ctypes.data
+        arena = self.arena.ctypes.data
         places: dict[str, dict[int, int] | list[int]] = {
             "tensor": self._addresses,
             "scratch": [arena + n for n in scratch],
@@ -154,7 +157,8 @@ class NativePlan:
                 return int(np.float32(argument).view(np.uint32))
             return argument
 
-        self._constants += lowering.constants
+        self.first_constants += [len(self.constants)] * len(lowering.steps)
+        self.constants += lowering.constants
         self._status_address += STATUS_BYTES * len(lowering.statuses)
         self.steps += lowering.steps
         # Most are numbers, which need no call.
@@ -172,7 +176,7 @@ class NativePlan:
             size = spec.dtype.numpy.itemsize
             return rows(start, spec.nbytes, size * self._pitches[i], size * spec.shape[-1])
 
-        arena, status = self._arena.ctypes.data, self._status.address if self._status else 0
+        arena, status = self.arena.ctypes.data, self._status.address if self._status else 0
         found: list[Touched] = []
         for (work, lowering), scratch in zip(pairs, self._memory.scratch, strict=True):
             if lowering is not None and lowering.steps:
@@ -182,27 +186,32 @@ class NativePlan:
 
     def _view(self, i: int) -> np.ndarray:
         """A tensor as an array of the arena."""
-        spec, start = spec_of(self.plan, i), self._offsets[i]
+        spec, start = spec_of(self.plan, i), self.offsets[i]
         dtype, shape = spec.dtype.numpy, spec.shape or ()
         if i not in self._pitches:
-            part = self._arena[start : start + spec.nbytes]
+            part = self.arena[start : start + spec.nbytes]
             return part.view(dtype).reshape(shape)
         strides = [dtype.itemsize]
         for n in (self._pitches[i], *reversed(shape[1:-1])):
             strides.insert(0, strides[0] * n)
-        return np.ndarray(shape, dtype, self._arena, start, strides)
+        return np.ndarray(shape, dtype, self.arena, start, strides)
 
     @property
     def is_one_call(self) -> bool:
         """Whether a run is nothing but native steps on what lies in the arena."""
         ends = {*self.plan.graph.inputs, *self.plan.graph.outputs}
-        return self.is_callable and ends <= set(self._offsets)
+        return self.is_callable and ends <= set(self.offsets)
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether such a run depends on nothing but the inputs, and never finds them at fault."""
+        return self.is_one_call and not self._variables and self._status is None
 
     @property
     def is_callable(self) -> bool:
         """Whether a run is nothing but native steps, whatever becomes of ends that they leave."""
         graph = self.plan.graph
-        known = {*self._offsets, *self.plan.values, *graph.inputs}
+        known = {*self.offsets, *self.plan.values, *graph.inputs}
         return (
             len(self.segments) == 1
             and self.segments[0].step is None
@@ -246,11 +255,11 @@ class NativePlan:
 
     def _run_segment(self, segment: Segment, tick: Callable[[], None]) -> None:
         if not self._stepwise:
-            self.pool.run(self._records, segment.first, segment.count)
+            self.pool.run(self.records, segment.first, segment.count)
         else:
             for k in range(segment.first, segment.first + segment.count):
                 tick()
-                self.pool.run(self._records, k, 1)
+                self.pool.run(self.records, k, 1)
                 if self._debug:
                     self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
         if self._status is not None:

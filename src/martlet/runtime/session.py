@@ -17,36 +17,21 @@ from typing import Any
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.errors import ArgumentError, LimitError, MartletError, ModelError
+from martlet.errors import LimitError, MartletError, ModelError
 from martlet.graph import ABSENT, Model
 from martlet.ops.operator import Call, Operator, Spec
 from martlet.passes.retype import retype
 from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
 from martlet.runtime.image import host_image
+from martlet.runtime.limits import memory_limit_from, time_limit_from
 from martlet.runtime.native import NativePlan
 from martlet.runtime.threads import Pool
 
-MEMORY_LIMIT = 4 << 30
 PLANS_KEPT = 16
 CALL_DEPTH = 24
 PLANS_AT_ONCE = 2000
 """Plans of subgraphs that the plan of one graph may need. Graphs that call each other in many
 ways would otherwise be planned again for every path between them."""
-
-
-def limit_from(name: str, value: float | None, default: float | None) -> float | None:
-    """A limit: the argument, else the environment variable of that name, else the default."""
-    if value is None:
-        text = os.environ.get(name)
-        if not text:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            raise ArgumentError(f"{name} is not a number", found=repr(text)) from None
-    if not value > 0:
-        raise ArgumentError(f"{name} must be positive", found=str(value))
-    return value
 
 
 class Session:
@@ -66,8 +51,8 @@ class Session:
         self.model = retype(model)
         self.reference = reference
         self.custom = dict(custom or {})
-        self.memory_limit = limit_from("MARTLET_MEMORY_LIMIT", memory_limit, MEMORY_LIMIT)
-        self.time_limit = limit_from("MARTLET_TIME_LIMIT", time_limit, None)
+        self.memory_limit = memory_limit_from(memory_limit)
+        self.time_limit = time_limit_from(time_limit)
         self.resources: dict[Any, Any] = {}
         self.variables: dict[tuple[int, int], np.ndarray] = {}
         self.shapes: dict[tuple[int, int], tuple[int, ...]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class GraphTensors:
         self._resized: dict[int, Shape] = {}
         self._buffers: dict[int, Buffer] = {}
         self._views: list[weakref.ref[np.ndarray]] = []
-        self._native: NativePlan | None = None
+        self.native: NativePlan | None = None
         """The plan, where a run is one native call on buffers that lie in its arena."""
         self.run_at_once: Callable[[], None] | None = None
         """What `run` does, where nothing is left to check or to copy."""
@@ -184,7 +184,7 @@ class GraphTensors:
         outputs = sum(spec.nbytes for i in self.graph.outputs if (spec := plan.specs[i]))
         self.session.reserve(plan.peak_bytes + outputs, self._where)
         self._plan = plan
-        self._native = self.session.one_call(plan)
+        self.native = self.session.one_call(plan)
         self._resized.clear()
         for i in {*self.graph.inputs, *self.graph.outputs} - {ABSENT}:
             spec = plan.specs[i]
@@ -193,8 +193,8 @@ class GraphTensors:
                 if i in plan.values:
                     np.copyto(room, plan.values[i])
         self.session.reset_variables(self.index)
-        if self._native is not None and self.session.time_limit is None:
-            self.run_at_once = self._native.run_alone
+        if self.native is not None and self.session.time_limit is None:
+            self.run_at_once = self.native.run_alone
             self.inputs_at_once = self._plain(self.graph.inputs)
             self.outputs_at_once = self._plain(self.graph.outputs)
         self.ready = True
@@ -202,6 +202,11 @@ class GraphTensors:
             "%s: planned %d steps, %s bytes at most", self._where, len(plan.steps), plan.peak_bytes
         )
         return True
+
+    def take_over(self, values: Mapping[int, np.ndarray]) -> None:
+        """Have these values of inputs and outputs, from what ran the graph before."""
+        for i, value in values.items():
+            np.copyto(self._buffers[i], value)
 
     def _plain(self, tensors: list[int]) -> dict[int, np.ndarray]:
         """Those buffers of float32 that have dimensions."""
@@ -240,7 +245,7 @@ class GraphTensors:
     def _room(self, i: int, shape: Shape) -> Buffer:
         """The array that holds tensor i, of this shape; what it held stays if it had the shape."""
         known = self._buffers.get(i)
-        inside = None if self._native is None else self._native.views[i]
+        inside = None if self.native is None else self.native.views[i]
         if known is None or known.shape != shape or _lies_elsewhere(known, inside):
             tensor = self.graph.tensors[i]
             if inside is None:

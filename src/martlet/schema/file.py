@@ -27,7 +27,10 @@ class _Mapping(mmap.mmap):
 
 
 class File:
-    """An open, mapped model file: its bytes, and whether it is still the file that was opened."""
+    """An open, mapped model file: its bytes, and whether it is still the file that was opened.
+
+    identity: device, inode, size, and when content and status changed (nanoseconds).
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -35,6 +38,7 @@ class File:
             with open(self.path, "rb") as handle:
                 status = os.fstat(handle.fileno())
                 self.stamp = (status.st_size, status.st_mtime_ns)
+                self.identity = (status.st_dev, status.st_ino, *self.stamp, status.st_ctime_ns)
                 if status.st_size == 0:
                     raise ModelError("the file is empty", where=self.path.name)
                 mapped = _Mapping(handle.fileno(), 0, access=mmap.ACCESS_READ)
@@ -43,7 +47,7 @@ class File:
                 f"Could not open '{self.path}': {error.strerror or error}",
                 hint="Check the path and that the file can be read.",
             ) from error
-        mapped.identity = (status.st_dev, status.st_ino, *self.stamp)
+        mapped.identity = self.identity
         mapped.address = np.frombuffer(mapped, np.uint8).ctypes.data
         self.data = memoryview(mapped)
 

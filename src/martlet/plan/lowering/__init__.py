@@ -203,8 +203,7 @@ class Lowering:
 
         numbers: its arguments after weights and target. The result must depend on nothing else.
         """
-        layout = (self.lanes, kernel, numbers)
-        return self.packing.packed(weights, layout, kernel, *numbers, size=size, units=units)
+        return self.packing.packed(weights, self.lanes, kernel, *numbers, size=size, units=units)
 
     def scratch(self, nbytes: int) -> Ref:
         """Working memory for this node's steps."""
