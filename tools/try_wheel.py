@@ -27,7 +27,7 @@ def main(models: list[str]) -> None:
     assert "site-packages" in package.parts, f"{package} is not an installed wheel"
     assert importlib.util.find_spec("llvmlite") is None, "llvmlite is installed: nothing is shown"
     for target in TARGETS.values():
-        path = image_files.packaged(target)
+        path = Path(image_files.packaged(target))
         image = parse(memoryview(path.read_bytes()), str(path))
         assert (image.target, image.sources) == (target.name, source_hash()), path
     loaded = host_image()

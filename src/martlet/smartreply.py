@@ -42,7 +42,7 @@ class SmartReply:
 
     def __init__(self, model_path: str | os.PathLike[str]) -> None:
         file = File(model_path)
-        self.model = read(file.data, file.path.name)
+        self.model = read(file.data, file.name)
         graph = self.model.main
         kinds = [
             [graph.tensors[i].dtype for i in ends if i >= 0]

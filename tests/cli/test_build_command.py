@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from martlet.cli.app import app
 from martlet.kernels.image import pack, parse, source_hash
 from martlet.kernels.targets import TARGETS, Target
-from martlet.runtime import image_files
+from martlet.runtime import image_building
 from martlet.runtime.image import host_targets
 
 
@@ -24,7 +24,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         progress(1, 1, "nothing")
         path.write_bytes(pack(target, b"\xc3" * 64, {"nothing": 0}, source_hash()))
 
-    monkeypatch.setattr(image_files, "build", build)
+    monkeypatch.setattr(image_building, "build", build)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -70,7 +70,7 @@ def test_a_directory_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "can_build", lambda: False)
+    monkeypatch.setattr(image_building, "can_build", lambda: False)
     status, _, complaint = invoke()
     assert status == 1
     assert "pip install 'martlet[compiler]'" in " ".join(complaint.split())

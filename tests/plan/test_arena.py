@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from martlet.plan.arena import ALIGNMENT, GUARD, Life, longer, overlaps, place
+from martlet.cache_lines import ALIGNMENT
+from martlet.plan.arena import GUARD, Life, longer, overlaps, place
 
 lives = st.lists(
     st.builds(

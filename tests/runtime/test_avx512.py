@@ -11,13 +11,13 @@ import pytest
 from corpus import cases
 from emulated import can_emulate
 from martlet.kernels.targets import TARGETS
-from martlet.runtime import image_files
+from martlet.runtime import image_building
 
 pytestmark = [
     pytest.mark.skipif(
         not can_emulate(TARGETS["x86-64-avx512"]), reason="bochscpu-python is not installed"
     ),
-    pytest.mark.skipif(not image_files.can_build(), reason="llvmlite is not installed"),
+    pytest.mark.skipif(not image_building.can_build(), reason="llvmlite is not installed"),
 ]
 
 

@@ -17,7 +17,7 @@ import pytest
 from martlet.errors import MartletError
 from martlet.kernels.image import ImageError, pack, parse, source_hash
 from martlet.kernels.targets import TARGETS, Target
-from martlet.runtime import executable, image_files
+from martlet.runtime import executable, image_building, image_files
 from martlet.runtime import image as images
 from martlet.runtime.image import LoadedImage, find_image, host_image, host_targets
 from martlet.runtime.threads import Pool
@@ -259,7 +259,7 @@ def builds(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         path.write_bytes(data)
         path.chmod(0o644)
 
-    monkeypatch.setattr(image_files, "build", build)
+    monkeypatch.setattr(image_building, "build", build)
     return built
 
 
@@ -312,7 +312,7 @@ def test_images_of_older_sources_go(cache: Path, builds: list[Path]) -> None:
 
 
 def test_without_a_compiler_nothing_is_built(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "can_build", lambda: False)
+    monkeypatch.setattr(image_building, "can_build", lambda: False)
     with pytest.raises(MartletError, match="nothing to build one with. .*martlet.compiler"):
         find_image([TARGET])
 
@@ -337,7 +337,7 @@ def test_many_processes_at_once_build_one_image(cache: Path, path: Path) -> None
     text = f"""
 import sys, time
 from pathlib import Path
-from martlet.runtime import image, image_files
+from martlet.runtime import image, image_building, image_files
 image_files.PACKAGED = Path('no images')
 def build(target, path, progress):
     print('built', flush=True)
@@ -346,7 +346,7 @@ def build(target, path, progress):
     part.write_bytes(Path({str(path)!r}).read_bytes())
     part.chmod(0o644)
     part.rename(path)
-image_files.build = build
+image_building.build = build
 assert image.find_image(image.host_targets()[:1]).address('mirror')
 """
     processes = [
@@ -405,7 +405,7 @@ def test_what_is_missing_is_said_once(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("MARTLET_IMAGE", raising=False)
-    monkeypatch.setattr(image_files, "can_build", lambda: False)
+    monkeypatch.setattr(image_building, "can_build", lambda: False)
     host_image.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):

@@ -7,6 +7,7 @@ remainders and packing of that width are those of the real image, and so is what
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from corpus import Case, cases, run_case
 from martlet.kernels.builder import build
 from martlet.kernels.targets import TARGETS
-from martlet.runtime import image_files, session
+from martlet.runtime import image_building, image_files, session
 from martlet.runtime.image import LoadedImage, host_targets
 from random_networks import compare
 
@@ -25,16 +26,16 @@ WIDE = AVX512._replace(cpu=AVX2.cpu, features=AVX2.features, needs=AVX2.needs)
 pytestmark = [
     pytest.mark.skipif(AVX512 in host_targets(), reason="this processor has AVX-512 itself"),
     pytest.mark.skipif(AVX2 not in host_targets(), reason="this processor has no AVX2"),
-    pytest.mark.skipif(not image_files.can_build(), reason="llvmlite is not installed"),
+    pytest.mark.skipif(not image_building.can_build(), reason="llvmlite is not installed"),
 ]
 
 
 @cache
 def wide_image() -> LoadedImage:
     """The image, built once; what did not change since the last time is not compiled again."""
-    store = image_files.cache_directory() / "wide.pieces"
-    path = image_files.cache_directory() / "wide.image"
-    with image_files.building(path):
+    store = Path(image_files.cache_directory(), "wide.pieces")
+    path = Path(image_files.cache_directory(), "wide.image")
+    with image_building.building(path):
         data = build(WIDE, store=store)
         path.unlink(missing_ok=True)
         path.write_bytes(data)

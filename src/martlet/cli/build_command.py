@@ -12,24 +12,24 @@ from rich.markup import escape
 from martlet.errors import ArgumentError, MartletError
 from martlet.kernels.image import parse
 from martlet.kernels.targets import TARGETS, Target
-from martlet.runtime import image_files
+from martlet.runtime import image_building, image_files
 from martlet.runtime.image import host_targets
 
 
 def run(target_name: str | None, output: Path | None, as_json: bool) -> None:
     """Build the image, into the cache if no file is named, and say what came out."""
     target = _target(target_name)
-    if not image_files.can_build():
+    if not image_building.can_build():
         raise MartletError(
             "building kernel images needs llvmlite and pyelftools",
             hint="Install them with: pip install 'martlet[compiler]'",
         )
-    path = image_files.cached(target) if output is None else output
+    path = Path(image_files.cached(target)) if output is None else output
     if not path.parent.is_dir():
         raise ArgumentError("there is no such directory", found=str(path.parent))
     start = time.perf_counter()
-    with image_files.progress_bar(f"kernels for {target.name}") as progress:
-        image_files.build(target, path, progress)
+    with image_building.progress_bar(f"kernels for {target.name}") as progress:
+        image_building.build(target, path, progress)
     seconds = time.perf_counter() - start
     data = path.read_bytes()
     image = parse(memoryview(data), str(path))

@@ -9,14 +9,12 @@ Greedy by size (Pisarchyk & Lee, arXiv 2001.03288):
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
-import numpy as np
-
+from martlet.cache_lines import ALIGNMENT
 from martlet.records import NamedTuple
 
-ALIGNMENT = 64  # a cache line, and the widest vector
 LONG = 10  # a value that lives through more than one of so many parts of a plan is long-lived
 SLACK = 1.02  # more than the largest sum of what lives at once is worth another try
 FULL = 0.9  # of the most that lives at once: where more lives, no life is made longer
@@ -66,13 +64,6 @@ def _place(lives: Sequence[Life], order: Sequence[int]) -> tuple[list[int], int]
         offsets[i] = position
         insort(placed, (position, position + need, life))
     return offsets, max((end for _, end, _ in placed), default=0)
-
-
-def on_a_line(make: Callable[[int, type], np.ndarray], nbytes: int) -> np.ndarray:
-    """So many bytes that start on a cache line. make: `np.zeros` or `np.empty`."""
-    memory = make(nbytes + ALIGNMENT, np.uint8)
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + nbytes]
 
 
 def longer(lives: Sequence[Life]) -> list[Life]:

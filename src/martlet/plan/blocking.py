@@ -22,8 +22,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from martlet.cache_lines import on_a_line
 from martlet.kernels.forms import TILES, Tile
-from martlet.plan.arena import on_a_line
 from martlet.plan.costs import Costs
 from martlet.records import NamedTuple
 

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from martlet.plan.arena import on_a_line
+from martlet.cache_lines import on_a_line
 from martlet.records import NamedTuple
 from martlet.schema.file import forget, place_of
 

@@ -12,8 +12,8 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from martlet import log
@@ -57,7 +57,7 @@ def host_targets() -> list[Target]:
 class LoadedImage:
     """An image that can be called. Stays mapped as long as the process lives."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         try:
             self._load(path)
         except OSError as error:
@@ -65,7 +65,7 @@ class LoadedImage:
                 "the kernel image cannot be read", where=str(path), found=str(error)
             ) from None
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as file:
             descriptor = file.fileno()
             check_owner(os.fstat(descriptor), str(path))
@@ -117,7 +117,7 @@ def check_owner(status: os.stat_result, path: str) -> None:
         )
 
 
-def _check_machine(image: Image, path: Path) -> None:
+def _check_machine(image: Image, path: str | os.PathLike[str]) -> None:
     if image.machine != machine():
         raise MartletError(
             "the kernel image is for another machine",
@@ -146,7 +146,7 @@ def host_image() -> LoadedImage | None:
         log.info("MARTLET_IMAGE=none: models run on the NumPy semantics")
         return None
     if switch:
-        return LoadedImage(Path(switch))
+        return LoadedImage(switch)
     try:
         return find_image(host_targets())
     except MartletError as error:
@@ -162,7 +162,7 @@ def find_image(targets: Sequence[Target]) -> LoadedImage:
         return _of_checkout(targets[0])
     for target in targets:
         path = image_files.packaged(target)
-        if path.exists():
+        if os.path.exists(path):
             loaded = LoadedImage(path)
             if loaded.image.sources == source_hash():
                 return loaded
@@ -175,30 +175,22 @@ def find_image(targets: Sequence[Target]) -> LoadedImage:
 
 def _of_checkout(target: Target) -> LoadedImage:
     path = image_files.cached(target)
-    if not path.exists():
-        if not image_files.can_build():
-            raise MartletError(
-                "there is no kernel image, and nothing to build one with",
-                hint="Install it with: pip install 'martlet[compiler]'",
-            )
-        build_cached(target, path)
-    try:
-        return LoadedImage(path)
-    except ImageError as error:
-        if not image_files.can_build():
-            raise
-        log.warning("%s. It is built again", error)
-        path.unlink(missing_ok=True)
-        build_cached(target, path)
-        return LoadedImage(path)
+    problem: MartletError = MartletError(
+        "there is no kernel image, and nothing to build one with",
+        hint="Install it with: pip install 'martlet[compiler]'",
+    )
+    if os.path.exists(path):
+        try:
+            return LoadedImage(path)
+        except ImageError as error:
+            problem = error
+    from martlet.runtime import image_building  # where none is built, this is not needed
 
-
-def build_cached(target: Target, path: Path) -> None:
-    """Build the image of a target into the cache, unless another process has just done so."""
-    with image_files.building(path):
-        if path.exists():
-            return
-        log.info("building the kernel image for %s: %s", target.name, path)
-        with image_files.progress_bar(f"kernels for {target.name}, once") as progress:
-            image_files.build(target, path, progress)
-        image_files.prune(path.parent)
+    if not image_building.can_build():
+        raise problem
+    if isinstance(problem, ImageError):
+        log.warning("%s. It is built again", problem)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    image_building.build_cached(target, path)
+    return LoadedImage(path)

@@ -213,7 +213,7 @@ class Interpreter:
                 found=type(path).__name__,
                 hint="The bytes of a model go into model_content=.",
             ) from None
-        return self._file.data, self._file.path.name
+        return self._file.data, self._file.name
 
     # Running ------------------------------------------------------------------------------
 

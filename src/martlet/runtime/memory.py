@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from martlet.cache_lines import ALIGNMENT, on_a_line
 from martlet.graph import ABSENT
 from martlet.ops.operator import Spec
-from martlet.plan.arena import ALIGNMENT, Life, longer, on_a_line, overlaps, place
+from martlet.plan.arena import Life, longer, overlaps, place
 from martlet.plan.fusion import Work
 from martlet.plan.layout import Layout
 from martlet.plan.lowering import Lowering

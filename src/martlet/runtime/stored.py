@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from martlet import log
+from martlet.cache_lines import on_a_line
 from martlet.errors import LimitError, MartletError
 from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
-from martlet.plan.arena import on_a_line
 from martlet.plan.packed import Packing
 from martlet.records import NamedTuple
 from martlet.runtime.background import Background
@@ -137,7 +137,7 @@ def find(file: File, options: Mapping[str, Any]) -> StoredPlan | None:
             return None
         return StoredPlan(file, index, data[start:], image)
     except (MartletError, OSError) as error:
-        log.debug("the stored plan of %s is not used: %s", file.path.name, error)
+        log.debug("the stored plan of %s is not used: %s", file.name, error)
         return None
 
 
@@ -214,7 +214,7 @@ class StoredPlan:
         try:
             self._lay_out([self._pack(packing, *pack) for pack in self._index.packs])
         except MemoryError as error:
-            raise LimitError("out of memory", where=self._file.path.name) from error
+            raise LimitError("out of memory", where=self._file.name) from error
         finally:
             background.finish()
         packing.publish()

@@ -58,7 +58,7 @@ def store(file: File, loaded: Loaded, options: Mapping[str, Any]) -> None:
         if data is not None:
             _write(path_of(file, options["threads"]), data)
     except (MartletError, OSError) as error:
-        log.debug("the plan of %s is not stored: %s", file.path.name, error)
+        log.debug("the plan of %s is not stored: %s", file.name, error)
 
 
 def _stored(file: File, loaded: Loaded, threads: int) -> bytes | None:

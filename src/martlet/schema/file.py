@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,14 +32,15 @@ class File:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = os.fspath(path)
+        self.name = os.path.basename(self.path)
         try:
             with open(self.path, "rb") as handle:
                 status = os.fstat(handle.fileno())
                 self.stamp = (status.st_size, status.st_mtime_ns)
                 self.identity = (status.st_dev, status.st_ino, *self.stamp, status.st_ctime_ns)
                 if status.st_size == 0:
-                    raise ModelError("the file is empty", where=self.path.name)
+                    raise ModelError("the file is empty", where=self.name)
                 mapped = _Mapping(handle.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise ArgumentError(
@@ -60,7 +60,7 @@ class File:
         if (status.st_size, status.st_mtime_ns) != self.stamp:
             raise ModelError(
                 "the file changed after it was opened",
-                where=self.path.name,
+                where=self.name,
                 hint="Load it again; to replace a model, write a new file and rename it.",
             )
 
