@@ -91,14 +91,14 @@ def _gemm(tile: Tile) -> Callable[..., None]:
         *operands, first, last = values
         product = _Product(*operands)
         for unit in _units(k, tile, product, product.depth, first, last):
-            for _, indices in _tiles(k, tile, unit.start, unit.stop):
-                pointers = [unit.a + i * product.lda for i in indices]
+            for rows in _tiles(k, tile, unit.start, unit.stop):
+                pointers = [unit.a + i * product.lda for i in rows.numbers]
                 if tile.rows > MANY_ROWS:
                     pointers = [k.other_name(pointer) for pointer in pointers]
                 for panel in k.range(unit.first_panel, unit.last_panel):
-                    sums = unit.sums.start(panel, indices)
+                    sums = unit.sums.start(panel, rows)
                     unit.sums.add(sums, pointers, panel, k.constant(0, I64), product.depth)
-                    unit.sums.finish(panel, indices, sums)
+                    unit.sums.finish(panel, rows, sums)
 
     return write
 
@@ -124,9 +124,9 @@ def _conv(tile: Tile) -> Callable[..., None]:
         for unit in _units(k, tile, product, depth * taps_h * taps_w, first, last):
             origin = k.broadcast(k.address(unit.a), lanes)
             places.go_to(unit.start, unit.stop)
-            for rows, indices in _tiles(k, tile, unit.start, unit.stop):
-                if rows < tile.rows:
-                    places.go_to(indices[0], unit.stop)
+            for rows in _tiles(k, tile, unit.start, unit.stop):
+                if rows.height < tile.rows:
+                    places.go_to(rows.numbers[0], unit.stop)
                 unit.sums.go_to(targets, places.numbers(), c_image, c_line)
                 image, y, x = places.now()
                 base = image * spread(per_image) + y * spread(per_row) + x * spread(lda)
@@ -142,12 +142,14 @@ def _conv(tile: Tile) -> Callable[..., None]:
                         address = origin + (offset.to(I64) << 2)
                         k.store(table, (v * taps + h) * lanes, k.select(valid, address, nothing))
                 for panel in k.range(unit.first_panel, unit.last_panel):
-                    sums = unit.sums.start(panel, indices)
+                    sums = unit.sums.start(panel, rows)
                     for run in k.range(0, taps_h * taps):
-                        pointers = [k.pointer_at(table, run * lanes + i, F32) for i in range(rows)]
+                        pointers = [
+                            k.pointer_at(table, run * lanes + i, F32) for i in range(rows.height)
+                        ]
                         unit.sums.add(sums, pointers, panel, run * length, length)
-                    unit.sums.finish(panel, indices, sums)
-                if rows == tile.rows:
+                    unit.sums.finish(panel, rows, sums)
+                if rows.height == tile.rows:
                     places.advance()
 
     return write
@@ -176,6 +178,17 @@ class _Product:
     high: Value
 
 
+class _Rows(NamedTuple):
+    """The rows of a tile. together: they follow one another; else the last may be there again."""
+
+    numbers: list[Value]
+    together: bool
+
+    @property
+    def height(self) -> int:
+        return len(self.numbers)
+
+
 class _Unit(NamedTuple):
     """Rows of A from start to stop, times a range of panels, and the sums over them."""
 
@@ -200,14 +213,15 @@ def _units(
         u = unit % each
         start, panel = u // groups * p.block, u % groups * p.group
         here = replace(p, b=p.b + b, bias=p.bias + bias, c=p.c + c, residual=p.residual + c)
+        end = k.minimum(panel + p.group, panels)
         yield _Unit(
-            p.a + a, kind(k, tile, here, depth), start, k.minimum(start + p.block, p.count),
-            panel, k.minimum(panel + p.group, panels),
+            p.a + a, kind(k, tile, here, depth, (panel, end)), start,
+            k.minimum(start + p.block, p.count), panel, end,
         )  # fmt: skip
 
 
-def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[int, list[Value]]]:
-    """Tiles that cover the rows from start to stop: how many rows, and which.
+def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[_Rows]:
+    """Tiles that cover the rows from start to stop.
 
     Some tiles of one row less leave nothing over where else one or two rows would be.
     """
@@ -219,27 +233,30 @@ def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[tuple[
         evens = ((left.equals(1) | left.equals(2)) & (fewer >= start)) | left.equals(tile.shorter)
         whole, end = k.select(evens, fewer, whole), k.select(evens, stop, whole)
     for row in k.range(start, whole, tile.rows):
-        yield tile.rows, [row + i for i in range(tile.rows)]
+        yield _Rows([row + i for i in range(tile.rows)], True)
     if tile.shorter:
         for row in k.range(whole, end, tile.shorter):
-            yield tile.shorter, [row + i for i in range(tile.shorter)]
+            yield _Rows([row + i for i in range(tile.shorter)], True)
     left = stop - end
     for rows, below in zip(tile.fewer, (*tile.fewer[1:], 0), strict=False):
         if rows == tile.shorter == below + 1:
             continue
         with k.when((left > below) & (left <= rows)):
-            yield rows, [end] + [k.minimum(end + i, stop - 1) for i in range(1, rows)]
+            yield _Rows([end] + [k.minimum(end + i, stop - 1) for i in range(1, rows)], False)
 
 
 class _Sums:
     """The sums of a tile: where they start, what they take, where they go."""
 
-    def __init__(self, k: Builder, tile: Tile, product: _Product, depth: Value) -> None:
+    def __init__(
+        self, k: Builder, tile: Tile, product: _Product, depth: Value, panels: tuple[Value, Value]
+    ) -> None:
         self.k = k
         self.tile = tile
         self.width = tile.width(k.lanes)
         self.product = product
         self.depth = depth
+        self.panels = panels
         self.targets: Pointer | None = None
 
     def go_to(
@@ -258,38 +275,61 @@ class _Sums:
         k.store(targets, 0, origin + (offset.to(I64) << 2))
         self.targets = targets
 
-    def places(self, panel: Value, indices: list[Value]) -> list[Pointer]:
+    def places(self, panel: Value, rows: _Rows) -> list[Pointer]:
         """Where a panel's columns begin in these rows of C."""
-        p, column = self.product, panel * self.width
+        column = panel * self.width
         if self.targets is None:
-            return [p.c + (i * p.ldc + column) for i in indices]
-        rows = [self.k.pointer_at(self.targets, n, F32) for n in range(len(indices))]
-        return [row + column for row in rows]
+            return self._apart(self.product.c + column, self.product.ldc, rows)
+        return [self.k.pointer_at(self.targets, n, F32) + column for n in range(rows.height)]
 
-    def residuals(self, panel: Value, indices: list[Value]) -> list[Pointer]:
+    def residuals(self, panel: Value, rows: _Rows) -> list[Pointer]:
         """The same of the residual."""
-        p = self.product
-        return [p.residual + (i * p.ldr + panel * self.width) for i in indices]
+        return self._apart(self.product.residual + panel * self.width, self.product.ldr, rows)
 
-    def clamp(self, total: Value) -> Value:
-        """Within the interval; NaNs stay."""
-        k = self.k
-        low, high = (
-            k.broadcast(v, total.type.lanes) for v in (self.product.low, self.product.high)
-        )
-        return k.minimum(high, k.maximum(low, total))
+    def _apart(self, base: Pointer, pitch: Value, rows: _Rows) -> list[Pointer]:
+        """Where rows begin; one is a step from another, lest all be kept, which takes longer."""
+        if not rows.together:
+            return [base + i * pitch for i in rows.numbers]
+        here = [base + rows.numbers[0] * pitch]
+        for _ in rows.numbers[1:]:
+            here.append(self.k.other_name(here[-1]) + pitch)
+        return here
+
+    def ask(self, places: list[Pointer], panel: Value, pitch: Value) -> None:
+        """Ask for what the tile after this panel's will write or add, so that it will be there."""
+        k, width = self.k, self.width
+        first, end = self.panels
+        below = pitch * self.tile.rows - (end - 1 - first) * width
+        step = k.select(panel + 1 < end, k.constant(width, I64), below)
+        for place in places:
+            for line in range(0, width, LINE):
+                k.prefetch(place + (step + line))
+
+    def clamp(self, totals: list[Variable]) -> None:
+        """Into the interval; NaNs stay. Without an upper end, half of it is left out."""
+        k, high = self.k, self.product.high
+        for total in totals:
+            total.value = k.maximum(k.as_value(self.product.low, total.type), total.value)
+        with k.when(high < float("inf")):
+            for total in totals:
+                total.value = k.minimum(k.as_value(high, total.type), total.value)
 
 
 class _VectorSums(_Sums):
     """Each sum a vector of columns."""
 
-    def start(self, panel: Value, indices: list[Value]) -> list[list[Variable]]:
-        k = self.k
+    def start(self, panel: Value, rows: _Rows) -> list[list[Variable]]:
+        k, p = self.k, self.product
         at = self.product.bias + panel * self.width
         biases = [k.load(at, j * k.lanes) for j in range(self.tile.vectors)]
-        sums = [[k.variable(value) for value in biases] for _ in indices]
-        with k.when(self.product.adds.differs(0)):
-            places = self.residuals(panel, indices)
+        sums = [[k.variable(value) for value in biases] for _ in rows.numbers]
+        asks = rows.together and rows.height > 1
+        if asks and self.targets is None:
+            self.ask(self.places(panel, rows), panel, p.ldc)
+        with k.when(p.adds.differs(0)):
+            places = self.residuals(panel, rows)
+            if asks:
+                self.ask(places, panel, p.ldr)
             for j, mask in self._vectors(panel):
                 for place, row in zip(places, sums, strict=True):
                     row[j].value = row[j].value + k.load(place, j * k.lanes, mask)
@@ -299,11 +339,16 @@ class _VectorSums(_Sums):
         """The vectors of a panel that have columns, each once as a whole and once under a mask."""
         k = self.k
         left = self.product.columns - panel * self.width
-        for j in range(self.tile.vectors):
-            with k.when(left >= (j + 1) * k.lanes):
+        with k.when(left >= self.width):
+            for j in range(self.tile.vectors):
                 yield j, None
-            with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
-                yield j, k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
+        with k.when(left < self.width):
+            for j in range(self.tile.vectors - 1):
+                with k.when(left >= (j + 1) * k.lanes):
+                    yield j, None
+            for j in range(self.tile.vectors):
+                with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
+                    yield j, k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
@@ -322,11 +367,12 @@ class _VectorSums(_Sums):
                 for column, total in zip(columns, row, strict=True):
                     total.value = k.fma(factor, column, total.value)
 
-    def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
+    def finish(self, panel: Value, rows: _Rows, sums: list[list[Variable]]) -> None:
         """Clamp and store."""
         k = self.k
-        places = self.places(panel, indices)
-        values = [[self.clamp(total.value) for total in row] for row in sums]
+        places = self.places(panel, rows)
+        self.clamp([total for row in sums for total in row])
+        values = [[total.value for total in row] for row in sums]
         left = self.product.columns - panel * self.width
         for j, mask in self._vectors(panel):
             column = [row[j] for row in values]
@@ -359,9 +405,9 @@ class _VectorSums(_Sums):
 class _DotSums(_Sums):
     """Each sum a column, its lanes the parts of a dot product."""
 
-    def start(self, panel: Value, indices: list[Value]) -> list[list[Variable]]:
+    def start(self, panel: Value, rows: _Rows) -> list[list[Variable]]:
         k = self.k
-        return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in indices]
+        return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in rows.numbers]
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
@@ -380,11 +426,11 @@ class _DotSums(_Sums):
                 for factor, total in zip(factors, row, strict=True):
                     total.value = k.fma(element, factor, total.value)
 
-    def finish(self, panel: Value, indices: list[Value], sums: list[list[Variable]]) -> None:
+    def finish(self, panel: Value, rows: _Rows, sums: list[list[Variable]]) -> None:
         """Add up the lanes, the bias and the residual, clamp and store."""
         k, p = self.k, self.product
         column = panel * self.width
-        places, residuals = self.places(panel, indices), self.residuals(panel, indices)
+        places, residuals = self.places(panel, rows), self.residuals(panel, rows)
         for j in range(self.width):
             with k.when(p.columns - column > j):
                 bias = k.scalar(p.bias, column + j)
@@ -392,6 +438,6 @@ class _DotSums(_Sums):
                 with k.when(p.adds.differs(0)):
                     for residual, total in zip(residuals, totals, strict=True):
                         total.value = total.value + k.scalar(residual, j)
-                results = [self.clamp(total.value) for total in totals]
-                for place, result in zip(places, results, strict=True):
-                    k.store(place, j, result)
+                self.clamp(totals)
+                for place, total in zip(places, totals, strict=True):
+                    k.store(place, j, total.value)

@@ -158,7 +158,7 @@ def _strassen(tile: Tile) -> Callable[..., None]:
             for pair in k.range(panel, k.minimum(panel + group, pairs)):
                 for product in k.range(0, PRODUCTS):
                     factors = b + (pair * PRODUCTS + product) * half * width
-                    for _, indices in _tiles(k, tile, k.constant(0, I64), count):
+                    for indices, _ in _tiles(k, tile, k.constant(0, I64), count):
                         pointers, sums = table.begin(product, tile, indices)
                         whole = len(indices) >= tile.rows - 1
                         steps = unrolled(k, half) if whole else k.range(0, half)

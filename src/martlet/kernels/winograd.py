@@ -219,9 +219,9 @@ class _Product(NamedTuple):
         for position in k.range(0, positions):
             rows_of_v, rows_of_m = v + position * v_apart, m + position * m_apart
             u = self.u + (panel * positions + position) * self.channels * width
-            for rows, indices in _tiles(k, self.tile, k.constant(0, I64), count):
+            for indices, _ in _tiles(k, self.tile, k.constant(0, I64), count):
                 sums = self._add_up([rows_of_v + i * self.row for i in indices], u, width)
-                for i, row in zip(indices, sums[:rows], strict=True):
+                for i, row in zip(indices, sums, strict=True):
                     for j, total in enumerate(row):
                         k.store(rows_of_m + i * width, j * k.lanes, total.value)
 
