@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from martlet.kernels.forms import MAX_RUNS, TILES, Tile
+from martlet.kernels.forms import LINE, MAX_RUNS, TILES, Tile
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
     F32,
@@ -48,10 +48,10 @@ from martlet.kernels.language import (
 )
 from martlet.kernels.places import Places
 from martlet.kernels.targets import Target
+from martlet.kernels.tiles import Rows, ask, clamp, one_by_one, tiles, vectors
 from martlet.kernels.unrolled import unrolled
 from martlet.records import NamedTuple, dataclass, replace
 
-LINE = 16  # float32 in a cache line
 AHEAD = 1024  # float32: how far ahead B is asked for where it has one reader
 
 MANY_ROWS = 8
@@ -91,7 +91,7 @@ def _gemm(tile: Tile) -> Callable[..., None]:
         *operands, first, last = values
         product = _Product(*operands)
         for unit in _units(k, tile, product, product.depth, first, last):
-            for rows in _tiles(k, tile, unit.start, unit.stop):
+            for rows in tiles(k, tile, unit.start, unit.stop):
                 pointers = [unit.a + i * product.lda for i in rows.numbers]
                 if tile.rows > MANY_ROWS:
                     pointers = [k.other_name(pointer) for pointer in pointers]
@@ -124,7 +124,7 @@ def _conv(tile: Tile) -> Callable[..., None]:
         for unit in _units(k, tile, product, depth * taps_h * taps_w, first, last):
             origin = k.broadcast(k.address(unit.a), lanes)
             places.go_to(unit.start, unit.stop)
-            for rows in _tiles(k, tile, unit.start, unit.stop):
+            for rows in tiles(k, tile, unit.start, unit.stop):
                 if rows.height < tile.rows:
                     places.go_to(rows.numbers[0], unit.stop)
                 unit.sums.go_to(targets, places.numbers(), c_image, c_line)
@@ -178,17 +178,6 @@ class _Product:
     high: Value
 
 
-class _Rows(NamedTuple):
-    """The rows of a tile. together: they follow one another; else the last may be there again."""
-
-    numbers: list[Value]
-    together: bool
-
-    @property
-    def height(self) -> int:
-        return len(self.numbers)
-
-
 class _Unit(NamedTuple):
     """Rows of A from start to stop, times a range of panels, and the sums over them."""
 
@@ -218,31 +207,6 @@ def _units(
             p.a + a, kind(k, tile, here, depth, (panel, end)), start,
             k.minimum(start + p.block, p.count), panel, end,
         )  # fmt: skip
-
-
-def _tiles(k: Builder, tile: Tile, start: Value, stop: Value) -> Iterator[_Rows]:
-    """Tiles that cover the rows from start to stop.
-
-    Some tiles of one row less leave nothing over where else one or two rows would be.
-    """
-    whole = start + (stop - start) // tile.rows * tile.rows
-    end = whole
-    if tile.shorter:
-        left = stop - whole
-        fewer = stop - (tile.rows - left) * tile.shorter
-        evens = ((left.equals(1) | left.equals(2)) & (fewer >= start)) | left.equals(tile.shorter)
-        whole, end = k.select(evens, fewer, whole), k.select(evens, stop, whole)
-    for row in k.range(start, whole, tile.rows):
-        yield _Rows([row + i for i in range(tile.rows)], True)
-    if tile.shorter:
-        for row in k.range(whole, end, tile.shorter):
-            yield _Rows([row + i for i in range(tile.shorter)], True)
-    left = stop - end
-    for rows, below in zip(tile.fewer, (*tile.fewer[1:], 0), strict=False):
-        if rows == tile.shorter == below + 1:
-            continue
-        with k.when((left > below) & (left <= rows)):
-            yield _Rows([end] + [k.minimum(end + i, stop - 1) for i in range(1, rows)], False)
 
 
 class _Sums:
@@ -275,80 +239,51 @@ class _Sums:
         k.store(targets, 0, origin + (offset.to(I64) << 2))
         self.targets = targets
 
-    def places(self, panel: Value, rows: _Rows) -> list[Pointer]:
+    def places(self, panel: Value, rows: Rows) -> list[Pointer]:
         """Where a panel's columns begin in these rows of C."""
         column = panel * self.width
         if self.targets is None:
-            return self._apart(self.product.c + column, self.product.ldc, rows)
+            return self._begins(self.product.c + column, self.product.ldc, rows)
         return [self.k.pointer_at(self.targets, n, F32) + column for n in range(rows.height)]
 
-    def residuals(self, panel: Value, rows: _Rows) -> list[Pointer]:
+    def residuals(self, panel: Value, rows: Rows) -> list[Pointer]:
         """The same of the residual."""
-        return self._apart(self.product.residual + panel * self.width, self.product.ldr, rows)
+        return self._begins(self.product.residual + panel * self.width, self.product.ldr, rows)
 
-    def _apart(self, base: Pointer, pitch: Value, rows: _Rows) -> list[Pointer]:
-        """Where rows begin; one is a step from another, lest all be kept, which takes longer."""
-        if not rows.together:
-            return [base + i * pitch for i in rows.numbers]
-        here = [base + rows.numbers[0] * pitch]
-        for _ in rows.numbers[1:]:
-            here.append(self.k.other_name(here[-1]) + pitch)
-        return here
-
-    def ask(self, places: list[Pointer], panel: Value, pitch: Value) -> None:
-        """Ask for what the tile after this panel's will write or add, so that it will be there."""
-        k, width = self.k, self.width
-        first, end = self.panels
-        below = pitch * self.tile.rows - (end - 1 - first) * width
-        step = k.select(panel + 1 < end, k.constant(width, I64), below)
-        for place in places:
-            for line in range(0, width, LINE):
-                k.prefetch(place + (step + line))
+    def _begins(self, base: Pointer, pitch: Value, rows: Rows) -> list[Pointer]:
+        if rows.together:
+            return one_by_one(self.k, base + rows.numbers[0] * pitch, pitch, rows.height)
+        return [base + i * pitch for i in rows.numbers]
 
     def clamp(self, totals: list[Variable]) -> None:
-        """Into the interval; NaNs stay. Without an upper end, half of it is left out."""
-        k, high = self.k, self.product.high
-        for total in totals:
-            total.value = k.maximum(k.as_value(self.product.low, total.type), total.value)
-        with k.when(high < float("inf")):
-            for total in totals:
-                total.value = k.minimum(k.as_value(high, total.type), total.value)
+        clamp(self.k, totals, self.product.low, self.product.high)
 
 
 class _VectorSums(_Sums):
     """Each sum a vector of columns."""
 
-    def start(self, panel: Value, rows: _Rows) -> list[list[Variable]]:
+    def start(self, panel: Value, rows: Rows) -> list[list[Variable]]:
         k, p = self.k, self.product
         at = self.product.bias + panel * self.width
         biases = [k.load(at, j * k.lanes) for j in range(self.tile.vectors)]
         sums = [[k.variable(value) for value in biases] for _ in rows.numbers]
         asks = rows.together and rows.height > 1
         if asks and self.targets is None:
-            self.ask(self.places(panel, rows), panel, p.ldc)
+            ask(k, self.places(panel, rows), self._next(panel, p.ldc), self.width)
         with k.when(p.adds.differs(0)):
             places = self.residuals(panel, rows)
             if asks:
-                self.ask(places, panel, p.ldr)
-            for j, mask in self._vectors(panel):
+                ask(k, places, self._next(panel, p.ldr), self.width)
+            for j, mask in vectors(k, self.tile, p.columns - panel * self.width):
                 for place, row in zip(places, sums, strict=True):
                     row[j].value = row[j].value + k.load(place, j * k.lanes, mask)
         return sums
 
-    def _vectors(self, panel: Value) -> Iterator[tuple[int, Value | None]]:
-        """The vectors of a panel that have columns, each once as a whole and once under a mask."""
-        k = self.k
-        left = self.product.columns - panel * self.width
-        with k.when(left >= self.width):
-            for j in range(self.tile.vectors):
-                yield j, None
-        with k.when(left < self.width):
-            for j in range(self.tile.vectors - 1):
-                with k.when(left >= (j + 1) * k.lanes):
-                    yield j, None
-            for j in range(self.tile.vectors):
-                with k.when((left > j * k.lanes) & (left < (j + 1) * k.lanes)):
-                    yield j, k.lane_numbers() < k.broadcast((left - j * k.lanes).to(I32))
+    def _next(self, panel: Value, pitch: Value) -> Value:
+        """How far behind a tile the next one lies: a panel further, or that many rows below."""
+        first, end = self.panels
+        below = pitch * self.tile.rows - (end - 1 - first) * self.width
+        return self.k.select(panel + 1 < end, self.k.constant(self.width, I64), below)
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
@@ -367,14 +302,14 @@ class _VectorSums(_Sums):
                 for column, total in zip(columns, row, strict=True):
                     total.value = k.fma(factor, column, total.value)
 
-    def finish(self, panel: Value, rows: _Rows, sums: list[list[Variable]]) -> None:
+    def finish(self, panel: Value, rows: Rows, sums: list[list[Variable]]) -> None:
         """Clamp and store."""
         k = self.k
         places = self.places(panel, rows)
         self.clamp([total for row in sums for total in row])
         values = [[total.value for total in row] for row in sums]
         left = self.product.columns - panel * self.width
-        for j, mask in self._vectors(panel):
+        for j, mask in vectors(k, self.tile, left):
             column = [row[j] for row in values]
             if mask is None or k.lanes > 8:
                 for place, value in zip(places, column, strict=True):
@@ -405,7 +340,7 @@ class _VectorSums(_Sums):
 class _DotSums(_Sums):
     """Each sum a column, its lanes the parts of a dot product."""
 
-    def start(self, panel: Value, rows: _Rows) -> list[list[Variable]]:
+    def start(self, panel: Value, rows: Rows) -> list[list[Variable]]:
         k = self.k
         return [[k.variable(k.zeros()) for _ in range(self.width)] for _ in rows.numbers]
 
@@ -426,7 +361,7 @@ class _DotSums(_Sums):
                 for factor, total in zip(factors, row, strict=True):
                     total.value = k.fma(element, factor, total.value)
 
-    def finish(self, panel: Value, rows: _Rows, sums: list[list[Variable]]) -> None:
+    def finish(self, panel: Value, rows: Rows, sums: list[list[Variable]]) -> None:
         """Add up the lanes, the bias and the residual, clamp and store."""
         k, p = self.k, self.product
         column = panel * self.width

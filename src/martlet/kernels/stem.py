@@ -18,9 +18,10 @@ from collections.abc import Callable
 
 from martlet.kernels.forms import CHANNELS, STEMS, Stem, Tile, tile_of
 from martlet.kernels.kernel import Kernel
-from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, arguments
+from martlet.kernels.language import F32, I64, Builder, Pointer, Value, arguments
 from martlet.kernels.targets import Target
-from martlet.kernels.windows import IMAGE, Image, clamp, taps_inside
+from martlet.kernels.tiles import ask, clamp, one_by_one, vectors
+from martlet.kernels.windows import IMAGE, Image, taps_inside
 
 OPERANDS = (
     "x: *float", "weights: *float", "bias: *float", "y: *float", "low: float", "high: float",
@@ -83,6 +84,8 @@ def _convolution(stem: Stem, tile: Tile) -> Callable[..., None]:
                 for total, value in zip(row, begin, strict=True):
                     total.value = value
             base = k.pointer_at(origin, 0, F32)
+            places = one_by_one(k, target + panel * width, image.y_pixel, tile.rows)
+            ask(k, places, image.y_pixel * tile.rows, width)
             for v in k.range(*down):
                 line = base + v * row_step.value
                 # Neighbouring windows share elements, each of which is a cheap load of its own.
@@ -95,17 +98,11 @@ def _convolution(stem: Stem, tile: Tile) -> Callable[..., None]:
                         value = k.broadcast(k.scalar(line, i * stride * CHANNELS + e))
                         for column, total in zip(columns, row, strict=True):
                             total.value = k.fma(value, column, total.value)
-            for j in range(tile.vectors):
-                at = panel * width + j * k.lanes
-                left = image.channels - at
-                results = [clamp(k, row[j].value, low, high) for row in totals]
-                with k.when(left >= k.lanes):
-                    for i, result in enumerate(results):
-                        k.store(target + at, image.y_pixel * i, result)
-                with k.when((left > 0) & (left < k.lanes)):
-                    mask = k.lane_numbers() < k.broadcast(left.to(I32))
-                    for i, result in enumerate(results):
-                        k.store(target + at, image.y_pixel * i, result, mask)
+            clamp(k, [total for row in totals for total in row], low, high)
+            places = one_by_one(k, target + panel * width, image.y_pixel, tile.rows)
+            for j, mask in vectors(k, tile, image.channels - panel * width):
+                for place, row in zip(places, totals, strict=True):
+                    k.store(place, j * k.lanes, row[j].value, mask)
 
         image.blocks(k, rest[-2], rest[-1], block)
 

@@ -28,13 +28,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from martlet.kernels.forms import LINE, PRODUCTS, Tile, tile_of
-from martlet.kernels.gemm import _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, I32, I64, Builder, Pointer, Value, Variable, arguments
 from martlet.kernels.movement import TILE
 from martlet.kernels.packing import packers, square
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
+from martlet.kernels.tiles import tiles
 from martlet.kernels.unrolled import unrolled
 from martlet.kernels.winograd import _take_slot
 
@@ -158,7 +158,7 @@ def _strassen(tile: Tile) -> Callable[..., None]:
             for pair in k.range(panel, k.minimum(panel + group, pairs)):
                 for product in k.range(0, PRODUCTS):
                     factors = b + (pair * PRODUCTS + product) * half * width
-                    for indices, _ in _tiles(k, tile, k.constant(0, I64), count):
+                    for indices, _ in tiles(k, tile, k.constant(0, I64), count):
                         pointers, sums = table.begin(product, tile, indices)
                         whole = len(indices) >= tile.rows - 1
                         steps = unrolled(k, half) if whole else k.range(0, half)

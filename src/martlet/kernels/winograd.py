@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from martlet.kernels.forms import FORMS, LINE, PLACE, Form, Tile, tile_of
-from martlet.kernels.gemm import _tiles
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import (
     F32,
@@ -42,6 +41,7 @@ from martlet.kernels.language import (
 )
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.targets import Target
+from martlet.kernels.tiles import tiles
 from martlet.kernels.winograd_transforms import transform_inputs, transform_products
 from martlet.records import NamedTuple, dataclass
 
@@ -219,7 +219,7 @@ class _Product(NamedTuple):
         for position in k.range(0, positions):
             rows_of_v, rows_of_m = v + position * v_apart, m + position * m_apart
             u = self.u + (panel * positions + position) * self.channels * width
-            for indices, _ in _tiles(k, self.tile, k.constant(0, I64), count):
+            for indices, _ in tiles(k, self.tile, k.constant(0, I64), count):
                 sums = self._add_up([rows_of_v + i * self.row for i in indices], u, width)
                 for i, row in zip(indices, sums, strict=True):
                     for j, total in enumerate(row):
