@@ -15,12 +15,14 @@ import pytest
 
 from corpus import cases, run_case
 from martlet.dtypes import DType
-from martlet.errors import ArgumentError, LimitError, ModelError
+from martlet.errors import ArgumentError, LimitError, ModelError, RunError
 from martlet.graph import Graph, Model, Tensor
+from martlet.model import load
 from martlet.runtime import image_files, stored, storing
 from martlet.runtime.image import host_image, host_targets
 from martlet.runtime.interpreter import Interpreter, OpResolverType
 from martlet.schema.writer import write
+from models import counter, reshaping
 from same import differences
 
 if host_image() is None:
@@ -415,13 +417,63 @@ def gathering() -> bytes:
     return bytes(write(Model([graph])))
 
 
-@pytest.mark.parametrize(
-    "model", [one_operator("NEG", DType.INT32), gathering()], ids=["integers", "indices"]
-)
+@pytest.mark.parametrize("dtype", [DType.INT32, DType.INT64])
+def test_integers(tmp_path: Path, dtype: DType) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(one_operator("NEG", dtype))
+    x = np.arange(-2, 4).reshape(2, 3).astype(dtype.numpy)
+    run(Interpreter(path), x)
+    interpreter = Interpreter(path)
+    assert np.array_equal(run(interpreter, x)[0], -x)
+    assert uses_stored(interpreter)
+    with pytest.raises(ArgumentError, match="another type"):
+        interpreter.set_tensor(0, x.astype(np.float32))
+
+
+def test_an_index_out_of_range_is_named_as_ever(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(gathering())
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+    def gather(interpreter: Interpreter, *at: int) -> Any:
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(0, x)
+        interpreter.set_tensor(1, np.array(at, np.int32))
+        interpreter.invoke()
+        return interpreter.get_tensor(2)
+
+    gather(Interpreter(path), 0, 1)
+    interpreter = Interpreter(path)
+    assert np.array_equal(gather(interpreter, 3, 1), x[[3, 1]])
+    assert uses_stored(interpreter)
+    with pytest.raises(RunError) as planned:
+        gather(Interpreter(model_content=path.read_bytes()), 7, 1)
+    with pytest.raises(RunError) as found:
+        gather(interpreter, 7, 1)
+    assert str(found.value) == str(planned.value).replace("<model>", path.name)
+    assert np.array_equal(gather(interpreter, 2, 2), x[[2, 2]])
+
+
+def test_functions_run_from_stored_plans(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(gathering())
+    x, at = np.arange(12, dtype=np.float32).reshape(4, 3), [1, 3]
+    first = load(path)
+    assert np.array_equal(first(x, at), x[at])
+    second = load(path)
+    for _ in range(2):
+        assert np.array_equal(second(x, at), x[at])
+    assert uses_stored(second.interpreter)
+    with pytest.raises(RunError, match=r"m\.tflite, .*GATHER"):
+        second(x, [1, 4])
+    assert np.array_equal(second(np.ones((4, 3)), [0, 0]), np.ones((2, 3)))
+    assert np.array_equal(load(path)(x[:3], at[:1]), x[[1]])  # other shapes
+
+
+@pytest.mark.parametrize("model", [counter(), reshaping()], ids=["state", "open shapes"])
 def test_plans_that_are_not_stored(tmp_path: Path, cache: Path, model: bytes) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(model)
     interpreter = Interpreter(path)
     interpreter.allocate_tensors()
-    interpreter.invoke()
     assert not cache.exists()

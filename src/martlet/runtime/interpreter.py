@@ -145,6 +145,7 @@ class Interpreter:
             "keep_all": bool(experimental_preserve_all_tensors),
             "threads": num_threads or 1,
         }
+        self._model: Model | None = None
         self._loaded: Loaded | None = None
         self._stored: StoredPlan | None = None
         """What runs the model as long as nothing is asked for that takes more than that."""
@@ -160,9 +161,7 @@ class Interpreter:
             if self._loaded is None:
                 from martlet.runtime.loaded import Loaded
 
-                if self._stored is not None and self._file is not None:
-                    self._file.check_unchanged()
-                loaded = Loaded(self._data, self._source, self._options)
+                loaded = Loaded(self.model, self._options)
                 if self._stored is not None and self._stored.run_at_once is not None:
                     self._exclusively(loaded.graphs[0].allocate)
                     loaded.graphs[0].take_over(
@@ -174,7 +173,14 @@ class Interpreter:
     @property
     def model(self) -> Model:
         """The model as the file has it."""
-        return self._load().model
+        with self._lock:
+            if self._model is None:
+                from martlet.schema.reader import read
+
+                if self._stored is not None and self._file is not None:
+                    self._file.check_unchanged()
+                self._model = read(self._data, self._source)
+            return self._model
 
     @property
     def _session(self) -> Session:
@@ -186,7 +192,9 @@ class Interpreter:
 
     @property
     def _signatures(self) -> dict[str, Signature]:
-        return self._load().signatures
+        from martlet.runtime.signatures import signature_maps
+
+        return signature_maps(self.model)
 
     def _open(self, path: Any, content: Any) -> tuple[Any, str]:
         """The bytes of the model, and what errors call it."""
@@ -222,25 +230,19 @@ class Interpreter:
         """Plan the model for the present shapes. Needed before values are set, and after a
         resize; further calls change nothing."""
         self._ensure_safe()
-        if self._stored is not None and self._file is not None:
-            if self._stored.run_at_once is None:
-                self._file.check_unchanged()
-                self._stored.allocate()
-            return
         self._allocate(0)
-        if self._may_store and self._file is not None:
-            from martlet.runtime.storing import store  # the next process finds it
-
-            self._may_store = False
-            store(self._file, self._load(), self._options)
 
     def invoke(self) -> None:
         """Run the model on the inputs that were set."""
         with self._lock:
             front = self._front
             if front.run_at_once is not None and not front.views_held():
-                front.run_at_once()
-                return
+                try:
+                    front.run_at_once()
+                except stored.ValueAtFaultError:
+                    self._load()  # which knows whose it is, and says so
+                else:
+                    return
         self._invoke()
 
     @_in_turn
@@ -264,9 +266,19 @@ class Interpreter:
         self._session.reset_variables()
 
     def _allocate(self, graph: int) -> None:
+        if self._stored is not None and self._file is not None and graph == 0:
+            if self._stored.run_at_once is None:
+                self._file.check_unchanged()
+                self._stored.allocate()
+            return
         if not self._graphs[graph].ready and self._file is not None:
             self._file.check_unchanged()
         self._exclusively(self._graphs[graph].allocate)
+        if self._may_store and self._file is not None and graph == 0:
+            from martlet.runtime.storing import store  # the next process finds it
+
+            self._may_store = False
+            store(self._file, self._load(), self._options)
 
     def _run(self, graph: int) -> None:
         self._exclusively(self._graphs[graph].run)
@@ -283,6 +295,11 @@ class Interpreter:
         self, graph: int, inputs: Mapping[int, np.ndarray], outputs: Sequence[int]
     ) -> list[Any]:
         """Resize, allocate, set, run and get, with no other thread in between."""
+        if self._stored is not None and graph == 0:
+            try:
+                return self._run_stored(self._stored, inputs, outputs)
+            except (stored.ValueAtFaultError, KeyError):
+                pass
         tensors = self._graphs[graph]
         for i, value in inputs.items():
             tensors.resize(i, value.shape, strict=False)
@@ -291,6 +308,21 @@ class Interpreter:
             tensors.set(i, value)
         self._run(graph)
         return [_copy(tensors.get(i)) for i in outputs]
+
+    def _run_stored(
+        self, plan: StoredPlan, inputs: Mapping[int, np.ndarray], outputs: Sequence[int]
+    ) -> list[Any]:
+        """The same by a stored plan. Raises KeyError if it is not for that."""
+        for i, value in inputs.items():
+            if not plan.takes(i, value.shape, value.dtype):
+                raise KeyError(i)
+        self._allocate(0)
+        rooms = [plan.outputs_at_once[i] for i in outputs]
+        for i, value in inputs.items():
+            plan.inputs_at_once[i][...] = value
+        if plan.run_at_once is not None:
+            plan.run_at_once()
+        return [room.copy() for room in rooms]
 
     # Values -------------------------------------------------------------------------------
 

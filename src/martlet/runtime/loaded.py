@@ -11,20 +11,17 @@ from martlet.errors import ArgumentError
 from martlet.graph import ABSENT, Model
 from martlet.runtime.details import Details, op_details, tensor_details
 from martlet.runtime.session import Session
-from martlet.runtime.signatures import signature_maps
 from martlet.runtime.tensors import GraphTensors
-from martlet.schema.reader import read
 
 
 class Loaded:
-    """The model in `data`, called `source` in errors. options: those of a `Session`."""
+    """A model and its session. options: those of a `Session`."""
 
-    def __init__(self, data: Any, source: str, options: dict[str, Any]) -> None:
-        self.model: Model = read(data, source)
-        self.session = Session(self.model, **options)
-        self.signatures = signature_maps(self.model)
+    def __init__(self, model: Model, options: dict[str, Any]) -> None:
+        self.model = model
+        self.session = Session(model, **options)
         self.graphs = [GraphTensors(self.session, i) for i in range(len(self.model.graphs))]
-        log.debug("%s: read, %d nodes", source, len(self.model.main.nodes))
+        log.debug("%s: read, %d nodes", model.source, len(model.main.nodes))
 
     def graph(self, index: Any) -> GraphTensors:
         """The tensors of a graph."""

@@ -98,8 +98,8 @@ class NativePlan:
             if lowering is not None and lowering.steps
             for rule in lowering.statuses
         ]
-        self._status = Status(rules) if rules else None
-        self._status_address = self._status.address if self._status else 0  # of the next work
+        self.status = Status(rules) if rules else None
+        self._status_address = self.status.address if self.status else 0  # of the next work
         arena = self.arena.ctypes.data
         addresses = {i: arena + n for i, n in self.offsets.items()}
         addresses.update((i, array.ctypes.data) for i, array in self._variables.items())
@@ -176,7 +176,7 @@ class NativePlan:
             size = spec.dtype.numpy.itemsize
             return rows(start, spec.nbytes, size * self._pitches[i], size * spec.shape[-1])
 
-        arena, status = self.arena.ctypes.data, self._status.address if self._status else 0
+        arena, status = self.arena.ctypes.data, self.status.address if self.status else 0
         found: list[Touched] = []
         for (work, lowering), scratch in zip(pairs, self._memory.scratch, strict=True):
             if lowering is not None and lowering.steps:
@@ -204,8 +204,8 @@ class NativePlan:
 
     @property
     def is_pure(self) -> bool:
-        """Whether such a run depends on nothing but the inputs, and never finds them at fault."""
-        return self.is_one_call and not self._variables and self._status is None
+        """Whether such a run depends on nothing but the inputs."""
+        return self.is_one_call and not self._variables
 
     @property
     def is_callable(self) -> bool:
@@ -225,8 +225,8 @@ class NativePlan:
     def run_alone(self) -> None:
         """Run a plan that is one call, on the inputs that lie in the arena."""
         self.pool.run_at(self._address, len(self.steps))
-        if self._status is not None:
-            self._status.check()
+        if self.status is not None:
+            self.status.check()
 
     @cached_property
     def _exits(self) -> list[np.ndarray | int]:
@@ -262,8 +262,8 @@ class NativePlan:
                 self.pool.run(self.records, k, 1)
                 if self._debug:
                     self._memory.check(f"{self.steps[k].kernel}, of nodes {self.nodes[k]},")
-        if self._status is not None:
-            self._status.check()
+        if self.status is not None:
+            self.status.check()
 
     def run(
         self,

@@ -22,6 +22,7 @@ class Status:
         self._clean = bytes(self._bytes)
         self._words = np.frombuffer(self._bytes, np.int64).reshape(-1, 2)
         self.address: int = self._words.ctypes.data
+        self.nbytes = len(self._bytes)
 
     def check(self) -> None:
         """Raise, as the node's NumPy meaning does, for the first rule that was broken."""

@@ -6,9 +6,9 @@ the file, packs the weights, puts the addresses of its own memory into the argum
 
 A stored plan stands for a file that nobody changed (device, inode, size, times of change), the
 code that made it (sizes and times of Martlet's own files), one image and one number of threads.
-It is for what nearly all programs do: inputs and outputs of float32 in the shapes of the file,
-all of it one native call. For everything else, and whenever anything does not fit, the model is
-read and planned. `MARTLET_PLANS=none` in the environment keeps and looks up none.
+It is for what nearly all programs do: inputs and outputs that are arrays of numbers in the shapes
+of the file, all of it one native call. For everything else, and whenever anything does not fit, the
+model is read and planned. `MARTLET_PLANS=none` in the environment keeps and looks up none.
 
     bytes 0-7    "MARTPLN1"
     bytes 8-39   SHA-256 of everything behind
@@ -17,8 +17,8 @@ read and planned. `MARTLET_PLANS=none` in the environment keeps and looks up non
     from 64      the index, JSON: the fields of `Index`, padded to a multiple of 64
     then         int64: of all steps, the number of the kernel, the first word of its arguments,
                  units, grain, how many before it may run beside it; the words of all arguments;
-                 which of these are addresses; the base of each: the arena, the threads' flags, or
-                 a constant. Padded to a multiple of 64 bytes
+                 which of these are addresses; the base of each: the arena, the threads' flags, what
+                 kernels find wrong, or a constant. Padded to a multiple of 64 bytes
     then         the constants that neither lie in the model's file nor are packed
 """
 
@@ -55,15 +55,23 @@ MAGIC = b"MARTPLN1"
 HASHED = 40  # from here on
 HEADER = 64
 LARGEST = 4 << 20  # bytes of a stored plan
-ARENA, FLAGS, FIRST_CONSTANT = 0, 1, 2  # bases of addresses
+ARENA, FLAGS, STATUS, FIRST_CONSTANT = 0, 1, 2, 3  # bases of addresses
 FIELDS = 5  # of a step
+
+
+class ValueAtFaultError(Exception):
+    """A kernel met a value that breaks a rule, such as an index out of range.
+
+    The model knows whose rule; callers of an Interpreter never see this.
+    """
 
 
 class Index(NamedTuple):
     """What a stored plan says of itself.
 
     file, image, threads: what it stands for. needs: bytes that count for the limit on
-    memory. arena: its bytes. inputs, outputs: (tensor, bytes from the start of the arena, shape).
+    memory. arena: its bytes. status: bytes for what kernels find wrong (`runtime/status.py`).
+    inputs, outputs: (tensor, bytes from the start of the arena, shape, type).
     details: of the inputs, of the outputs. packs: (kernel, type,
     shape, strides, position in the file, further arguments, float32 that it makes, units).
     total: float32 that they make.
@@ -76,6 +84,7 @@ class Index(NamedTuple):
     threads: int
     needs: int
     arena: int
+    status: int
     inputs: list[Any]
     outputs: list[Any]
     details: list[list[dict[str, Any]]]
@@ -191,9 +200,14 @@ class StoredPlan:
         """Whether somebody holds a view of a tensor. A stored plan gives none."""
         return False
 
+    def takes(self, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Whether an array of this shape and type can be copied into an input."""
+        found = {i: (tuple(sizes), name) for i, _, sizes, name in self._index.inputs}
+        return found.get(index) == (shape, dtype.name)
+
     def has_shape(self, index: Any, shape: Any) -> bool:
         """Whether an input of this index has this shape already."""
-        shapes = {i: shape for i, _, shape in self._index.inputs}
+        shapes = {i: sizes for i, _, sizes, _ in self._index.inputs}
         try:
             return index in shapes and [*shape] == shapes[index]
         except (TypeError, ValueError):
@@ -237,7 +251,8 @@ class StoredPlan:
         arena = on_a_line(np.zeros, index.arena)
         pool = Pool(self._image, index.threads)
         raw = np.frombuffer(self._file.data, np.uint8)
-        bases = [arena.ctypes.data, pool.slots.ctypes.data]
+        status = np.zeros(index.status, np.uint8)
+        bases = [arena.ctypes.data, pool.slots.ctypes.data, status.ctypes.data]
         begin = {"file": raw.ctypes.data, "blob": blob.ctypes.data}
         for kind, place in index.constants:
             bases.append(packed[place].ctypes.data if kind == "pack" else begin[kind] + place)
@@ -247,25 +262,29 @@ class StoredPlan:
         records[:, KERNEL] = code[kernels]
         records[:, BLOCK] = arguments.ctypes.data + 8 * starts
         records[:, UNITS], records[:, GRAIN], records[:, BESIDE] = units, grains, beside
-        self._held = packed, raw, body, arena, arguments, records
+        self._held = packed, raw, body, arguments, records
         address: int = records.ctypes.data
 
-        def room(offset: int, shape: list[int]) -> np.ndarray:
-            return np.ndarray(shape, np.float32, arena, offset)
+        def run_and_look() -> None:
+            pool.run_at(address, steps)
+            if status.any():
+                raise ValueAtFaultError
 
-        self.inputs_at_once = {i: room(offset, shape) for i, offset, shape in index.inputs}
-        self.outputs_at_once = {i: room(offset, shape) for i, offset, shape in index.outputs}
-        self.run_at_once = partial(pool.run_at, address, steps)
+        def rooms(ends: list[Any]) -> dict[int, np.ndarray]:
+            return {i: np.ndarray(shape, dtype, arena, at) for i, at, shape, dtype in ends}
+
+        self.inputs_at_once, self.outputs_at_once = rooms(index.inputs), rooms(index.outputs)
+        self.run_at_once = run_and_look if index.status else partial(pool.run_at, address, steps)
 
 
 def _details(stored: dict[str, Any]) -> dict[str, Any]:
-    """The details of a tensor of float32, with the types that programs expect."""
+    """The details of a tensor, with the types that programs expect."""
     parameters = stored["quantization_parameters"]
     return {
         **stored,
         "shape": np.array(stored["shape"], np.int32),
         "shape_signature": np.array(stored["shape_signature"], np.int32),
-        "dtype": np.float32,
+        "dtype": np.dtype(stored["dtype"]).type,
         "quantization": tuple(stored["quantization"]),
         "quantization_parameters": {
             **parameters,

@@ -1,7 +1,7 @@
 """Writes the plans that `runtime/stored.py` reads; the format is described there.
 
 A plan is kept if it is one native call that changes nothing but its outputs, if inputs and outputs
-are float32 with dimensions, if all that the steps read is computed, packed from the file, lies in
+are arrays of numbers, if all that the steps read is computed, packed from the file, lies in
 it or is small, and if the file did not change in the last seconds (a change within one tick of the
 clock could not be seen later).
 """
@@ -33,6 +33,7 @@ from martlet.runtime.stored import (
     HEADER,
     LARGEST,
     MAGIC,
+    STATUS,
     Index,
     code_stamp,
     padded,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 SETTLED = 2.0  # seconds for which a file must not have changed
 KEPT = 256  # plans in the cache
-_BASES = {"tensor": ARENA, "scratch": ARENA, "slots": FLAGS}
+_BASES = {"tensor": ARENA, "scratch": ARENA, "slots": FLAGS, "status": STATUS}
 
 
 def store(file: File, loaded: Loaded, options: Mapping[str, Any]) -> None:
@@ -91,8 +92,9 @@ def _stored(file: File, loaded: Loaded, threads: int) -> bytes | None:
         threads=threads,
         needs=plan.peak_bytes + outputs,
         arena=native.arena.nbytes,
-        inputs=[[i, native.offsets[i], list(a.shape)] for i, a in tensors.inputs_at_once.items()],
-        outputs=[[i, native.offsets[i], list(a.shape)] for i, a in tensors.outputs_at_once.items()],
+        status=native.status.nbytes if native.status else 0,
+        inputs=_ends(native, tensors.inputs_at_once),
+        outputs=_ends(native, tensors.outputs_at_once),
         details=[
             [_details(details) for details in loaded.input_details(False)],
             [_details(details) for details in loaded.output_details(False)],
@@ -130,6 +132,11 @@ def _plain_ends(tensors: GraphTensors) -> bool:
     )
 
 
+def _ends(native: NativePlan, rooms: Mapping[int, np.ndarray]) -> list[list[Any]]:
+    """Inputs or outputs as the index has them."""
+    return [[i, native.offsets[i], a.shape, a.dtype.name] for i, a in rooms.items()]
+
+
 def _constants(file: File, native: NativePlan) -> tuple[list[list[Any]], bytes]:
     """Where each constant comes from, and the bytes of those that come from nowhere else."""
     packed = {pack.packed.ctypes.data: i for i, pack in enumerate(native.packs)}
@@ -151,7 +158,10 @@ def _constants(file: File, native: NativePlan) -> tuple[list[list[Any]], bytes]:
 def _bases(native: NativePlan) -> np.ndarray:
     """The addresses that all others are counted from."""
     constants = [array.ctypes.data for array in native.constants]
-    return np.array([native.arena.ctypes.data, native.pool.slots.ctypes.data, *constants], np.int64)
+    status = native.status.address if native.status else 0
+    return np.array(
+        [native.arena.ctypes.data, native.pool.slots.ctypes.data, status, *constants], np.int64
+    )
 
 
 def _addresses(native: NativePlan) -> tuple[np.ndarray, np.ndarray]:
@@ -179,13 +189,13 @@ def _pack(pack: Pack) -> list[Any]:
 
 
 def _details(details: dict[str, Any]) -> dict[str, Any]:
-    """Details of a tensor of float32, as JSON can have them."""
+    """Details of a tensor, as JSON can have them."""
     parameters = details["quantization_parameters"]
     return {
         **details,
         "shape": details["shape"].tolist(),
         "shape_signature": details["shape_signature"].tolist(),
-        "dtype": "float32",
+        "dtype": np.dtype(details["dtype"]).name,
         "quantization_parameters": {
             **parameters,
             "scales": parameters["scales"].tolist(),

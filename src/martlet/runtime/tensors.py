@@ -27,6 +27,12 @@ from martlet.runtime.session import Session
 from martlet.runtime.values import exact_value
 
 MAX_SIZE = 2**31 - 1
+PLAIN = frozenset(
+    {
+        DType.FLOAT32, DType.FLOAT16, DType.FLOAT64, DType.INT8, DType.UINT8, DType.INT16,
+        DType.INT32, DType.INT64, DType.BOOL,
+    }
+)  # fmt: skip
 
 
 class Buffer(np.ndarray):
@@ -209,11 +215,11 @@ class GraphTensors:
             np.copyto(self._buffers[i], value)
 
     def _plain(self, tensors: list[int]) -> dict[int, np.ndarray]:
-        """Those buffers of float32 that have dimensions."""
+        """Those buffers that have dimensions and hold any value of their type."""
         return {
             i: self._buffers[i].view(np.ndarray)
             for i in tensors
-            if self.graph.tensors[i].dtype is DType.FLOAT32 and self._buffers[i].ndim
+            if self.graph.tensors[i].dtype in PLAIN and self._buffers[i].ndim
         }
 
     def run(self) -> None:
