@@ -3,9 +3,9 @@
 As a program: `python tests/fuzz.py --count 100000 [--seed 0] [--jobs 2] [MODEL ...]` mutates the
 given files (by default the small ones of the corpus and of `examples/`) as `mutations.py` says.
 Each is described, verified, loaded, planned and run, now and then with more of the interface
-(signatures, other input sizes, every tensor), under limits of memory and time in a worker
-process. A death, a hang, a growing process or any other exception is reported with the number
-that makes it again (`--only N`).
+(signatures, other input sizes, every tensor, stored plans), under limits of memory and time in a
+worker process. A death, a hang, a growing process or any other exception is reported with the
+number that makes it again (`--only N`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import random
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,8 @@ from martlet.errors import MartletError
 from martlet.metadata import read_metadata
 from martlet.report.inspect import describe
 from martlet.report.verify import verify
-from martlet.runtime import session
+from martlet.runtime import session, storing
+from martlet.runtime.image import host_image
 from martlet.runtime.interpreter import Interpreter, OpResolverType
 from martlet.runtime.native import NativePlan
 from martlet.schema.reader import read
@@ -72,6 +74,8 @@ def _attempt(data: bytes, rng: random.Random, source: np.random.Generator) -> st
         _report(data)
     if rng.random() < 0.1:
         _call_as_function(data, source)
+    if rng.random() < 0.05:
+        _run_stored(data)
     stage = "load"
     try:
         interpreter = Interpreter(
@@ -147,6 +151,39 @@ def _call_as_function(data: bytes, source: np.random.Generator) -> None:
             if all(t.size < 1e6 for t in function.inputs.values()):
                 values = [_array(t, source) for t in function.inputs.values()]
                 _allowing(function, *values)
+
+
+def _run_stored(data: bytes) -> None:
+    """What runs from a stored plan computes what it computes as planned."""
+    host_image()  # which lies in the cache as it is
+    with tempfile.TemporaryDirectory() as folder:
+        changed = {"XDG_CACHE_HOME": folder, "MARTLET_PLANS": ""}
+        path = Path(folder, "mutated.tflite")
+        path.write_bytes(data)
+        with mock.patch.dict(os.environ, changed), mock.patch.object(storing, "SETTLED", 0):
+            first = _allowing(Interpreter, path, memory_limit=MEMORY_LIMIT)
+            if first is None:
+                return
+            _allowing(first.allocate_tensors)
+            second = _allowing(Interpreter, path, memory_limit=MEMORY_LIMIT)
+            if second is None or second._stored is None:
+                return
+            answers = [_answers(first), _answers(second)]
+    if answers[0] != answers[1]:
+        raise AssertionError("a stored plan computes something else than the plan itself")
+
+
+def _answers(interpreter: Interpreter) -> list[bytes] | str:
+    """The bytes of all outputs, for inputs that are always the same, or the error."""
+    same = np.random.default_rng(1)
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _values(detail, same))
+    try:
+        interpreter.invoke()
+    except MartletError as error:
+        return str(error)
+    return [interpreter.get_tensor(d["index"]).tobytes() for d in interpreter.get_output_details()]
 
 
 def _array(tensor: Any, source: np.random.Generator) -> np.ndarray:
