@@ -16,20 +16,35 @@ from native import guarded, run_kernel
 
 
 def pack_all(packing: Packing, target: Target, split: int | None = None) -> None:
-    """Do the jobs of a plan."""
+    """Do the jobs of a plan; all that they are to make must be written.
+
+    split: how many units each call gets.
+    """
+    for job in packing.jobs:
+        job.target[...] = np.nan
     for job in packing.jobs:
         pack(job, target, split)
+    weights = [job.weights for job in packing.jobs]
+    if not any(np.isnan(array).any() for array in weights):
+        assert not any(np.isnan(job.target).any() for job in packing.jobs)
 
 
 def pack(job: Job, target: Target, split: int | None = None) -> None:
-    """Do a job; all of its target must be written. split: how many units each call gets."""
-    in_order = np.argsort([-n for n in job.weights.strides], kind="stable")
-    weights = guarded(job.weights.transpose(in_order))  # as they lie in memory
-    packed = guarded(np.full_like(job.target, np.nan))
+    """Do a job."""
+    weights, packed = guarded(_as_they_lie(job.weights)), guarded(job.target)
     kernel = _kernels(target)[job.kernel]
     run_kernel(kernel, target, weights, packed, *job.numbers, units=job.units, split=split)
-    assert np.isnan(job.weights).any() or not np.isnan(packed).any()
     job.target[...] = packed
+
+
+def _as_they_lie(weights: np.ndarray) -> np.ndarray:
+    """The memory from their first element to their last; what is between others is no number."""
+    if weights.size == 0:
+        return weights.ravel()
+    ends = [(n - 1) * stride for n, stride in zip(weights.shape, weights.strides, strict=True)]
+    memory = np.full(sum(ends) // weights.itemsize + 1, np.nan, weights.dtype)
+    np.lib.stride_tricks.as_strided(memory, weights.shape, weights.strides)[...] = weights
+    return memory
 
 
 def transformed(form: Form, weights: np.ndarray, width: int) -> np.ndarray:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from build import one_node
+from martlet.dtypes import DType
 from martlet.kernels import packing
 from martlet.kernels.forms import TILES
 from martlet.kernels.targets import Target
+from martlet.ops.operator import Spec
 from martlet.plan.blocking import pack
+from martlet.plan.costs import COSTS
+from martlet.plan.lowering import Lowering
+from martlet.plan.lowering.packing import Part, packed_parts
+from martlet.runtime.session import Session
 from native import guarded, run_kernel, targets
+from packed_weights import pack_all
 
 on_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 KERNELS = {t.name: {k.name: k for k in packing.kernels(t)} for t in targets()}
@@ -39,6 +51,38 @@ def test_panels_of_every_width(depth: int, order: str, source: str, target: Targ
                     y = guarded(np.full_like(expected, np.nan))
                     run_kernel(
                         kernel, target, guarded(memory.ravel()[:inside]), y, columns, depth,
-                        pitch, rows * pitch, width, units=2 * expected.shape[1], split=split,
+                        pitch, rows * pitch, width, 0, depth, 1, units=2 * expected.shape[1],
+                            split=split,
                     )  # fmt: skip
                     np.testing.assert_array_equal(y, expected)
+
+
+@on_targets
+@pytest.mark.parametrize("dots", [False, True])
+@given(st.data())
+def test_parts_of_a_matrix_fill_its_panels(target: Target, dots: bool, data: st.DataObject) -> None:
+    """Cut along the columns, and each part along the depth."""
+    tile = data.draw(st.sampled_from([t for t in TILES[target.lanes] if bool(t.dots) is dots]))
+    widths = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    depths = data.draw(st.lists(st.integers(1, 19), min_size=1, max_size=3))
+    columns, depth = sum(widths), sum(depths)
+    dtypes = st.sampled_from([np.float32, np.float16])
+    whole = np.random.default_rng(columns).normal(size=(columns, depth)).astype(np.float16)
+    parts = []
+    for column, width in zip(accumulate(widths, initial=0), widths, strict=False):
+        for step, length in zip(accumulate(depths, initial=0), depths, strict=False):
+            stored = whole.astype(data.draw(dtypes))
+            part = stored[column : column + width, step : step + length]
+            parts.append(Part(part, column, step))
+    lowering = lowering_for(target)
+    found = packed_parts(lowering, data.draw(st.permutations(parts)), columns, depth, tile)
+    pack_all(lowering.packing, target, data.draw(st.sampled_from([None, 1])))
+    expected = pack(whole.astype(np.float32)[None], tile, target.lanes)
+    np.testing.assert_array_equal(found, expected.ravel())
+
+
+def lowering_for(target: Target) -> Lowering:
+    """Of any node, for its packing."""
+    model, _ = one_node("RELU", [np.ones(1, np.float32)])
+    (step,) = Session(model).plan(0, [Spec(DType.FLOAT32, (1,))]).steps
+    return Lowering(step.call, COSTS[target.name], 1)

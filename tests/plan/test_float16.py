@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build import run_model
+from build import Value, const, run_model
+from lstm_models import float_cell, norms
 from martlet.dtypes import DType
-from martlet.graph import Graph, Model, Tensor
+from martlet.graph import ABSENT, Graph, Model, Tensor
+from martlet.ops.operator import constant_value
 from martlet.plan.planner import declared_specs
 from martlet.runtime.session import Session
+from recurrent_models import floats, state
+from recurrent_models import model as recurrent_model
 
 SAME = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 VALID2 = {"padding": "VALID", "stride_h": 2, "stride_w": 2}
@@ -90,6 +94,58 @@ def test_transposed_convolutions_read_them() -> None:
         graph.output(graph.add("TRANSPOSE_CONV", [shape, stored, image], options, outputs=[y]))
         results += run_model(Model([graph], source="test"), [x], reference=False)
     np.testing.assert_array_equal(*results)
+
+
+def narrowed(model: Model) -> Model:
+    """Constants of a model's node are stored in float16."""
+    graph, (node,) = model.main, model.main.nodes
+    for n, i in enumerate(node.inputs):
+        if i != ABSENT and graph.tensors[i].is_constant and graph.tensors[i].dtype is DType.FLOAT32:
+            value = constant_value(graph.tensors[i], "test")
+            stored = graph.constant(value.astype(np.float16), f"w{n}")
+            node.inputs[n] = graph.add(
+                "DEQUANTIZE", [stored], outputs=[Tensor(f"d{n}", value.shape)]
+            )
+    graph.nodes.sort(key=lambda other: other is node)
+    return model
+
+
+def recurrent(name: str) -> tuple[Model, list[np.ndarray]]:
+    rng = np.random.default_rng(3)
+    x, tanh = Value(floats(rng, (2, 3, 5))), {"fused_activation_function": "TANH"}
+    if name == "LSTM":
+        states = [state((2, 4)), state((2, 7))]
+        cell = float_cell(rng, 5, 7, 4, peephole=True, projection=True, bias=True)
+        inputs = [x, *cell, *states, *norms(rng, 7, False)]
+        return recurrent_model("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, tanh)
+    if name == "SVDF":
+        inputs = [Value(floats(rng, (2, 5))), *(const(floats(rng, s)) for s in ((6, 5), (6, 4), 3))]
+        return recurrent_model("SVDF", [*inputs, state((2, 24))], {"rank": 2})
+    if name == "GRU":
+        inputs = [Value(floats(rng, (3, 2, 5))), Value(floats(rng, (2, 4)))]
+        inputs += [const(floats(rng, s)) for s in ((8, 9), 8, (4, 9), 4)]
+        outputs = [DType.FLOAT32] * 2
+        return recurrent_model("UNIDIRECTIONAL_SEQUENCE_GRU", inputs, None, outputs, custom=True)
+    inputs = [x, *(const(floats(rng, s)) for s in ((6, 5), (6, 6), 6)), state((2, 6))]
+    return recurrent_model("UNIDIRECTIONAL_SEQUENCE_RNN", inputs, tanh)
+
+
+@pytest.mark.parametrize("name", ["RNN", "SVDF", "LSTM", "GRU"])
+def test_cells_read_them(name: str) -> None:
+    built, arrays = recurrent(name)
+    model, answers = narrowed(built), []
+    for reference in (True, False):
+        running = Session(model, reference=reference)
+        plan = running.plan(0, declared_specs(model.main))
+        assert plan.held_bytes == 0
+        known = [plan.values[i] for i in model.main.nodes[-1].inputs if i in plan.values]
+        assert all(value.dtype == np.float16 for value in known)
+        answers.append([y.copy() for _ in range(2) for y in running.run(plan, arrays)])
+        native = running.native(plan)
+        if native is not None:
+            assert [segment.step for segment in native.segments] == [None]
+    for expected, found in zip(*answers, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_what_others_read_is_expanded_once() -> None:

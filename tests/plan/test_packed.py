@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import martlet
-from martlet.plan.packed import Job, Packing, packed
+from martlet.plan.packed import Job, Packing, Piece, packed
 from martlet.runtime.image import host_image
 from martlet.schema.file import File, forget, place_of
 
@@ -90,6 +90,29 @@ def test_what_kernels_pack_is_there_for_other_plans_when_it_is_published(path: P
     assert third.jobs  # nobody held the array any more
 
 
+def test_joined_weights_are_shared_if_all_are_of_files(path: Path) -> None:
+    begun: list[Job] = []
+
+    def joined(packing: Packing, *parts: np.ndarray) -> np.ndarray:
+        pieces = [Piece(part, "pack", (n,), 3, 4 * n, 4 * n + 4) for n, part in enumerate(parts)]
+        return packing.joined(pieces, "a", 8)
+
+    first, own = Packing(begun.append), np.ones((2, 2), np.float16)
+    array = joined(first, weights(path), weights(path)[1:])
+    assert joined(first, weights(path), weights(path)[1:]) is array
+    assert joined(first, weights(path)[1:], weights(path)) is not array
+    assert [job.numbers for job in begun[:2]] == [(0,), (1,)]
+    assert [job.target.shape for job in begun[:2]] == [(4,), (4,)]
+    assert all(np.shares_memory(job.target, array) for job in begun[:2])
+    mixed = joined(first, weights(path), own)
+    assert begun[-1].kernel == "pack_f16"
+    first.publish()
+    second = Packing()
+    assert joined(second, weights(path), weights(path)[1:]) is array
+    assert joined(second, weights(path), own) is not mixed
+    assert len(second.jobs) == 2
+
+
 def test_float16_is_packed_by_kernels_of_its_own() -> None:
     packing = Packing()
     packing.packed(np.ones((2, 2), np.float16), 8, "pack", size=4, units=1)
@@ -102,6 +125,8 @@ def test_forgotten_pages_come_back(path: Path) -> None:
     forget(values)
     np.testing.assert_array_equal(values, before)
     own = np.ones(1 << 16)
+    forget(values[::2, 3:5])
+    np.testing.assert_array_equal(values, before)
     forget(own)  # of no file: stays
     assert own.all()
 

@@ -27,7 +27,8 @@ def copy_job(weights: np.ndarray) -> Job:
     """A job whose result is the weights: columns of dot products stay as they are."""
     columns, depth = weights.shape
     target = np.full((columns, depth), np.nan, np.float32)
-    return Job("pack_dots_f32", weights, target, (columns, depth, depth, 0, 1), columns)
+    numbers = columns, depth, depth, 0, 1, 0, depth, 1
+    return Job("pack_dots_f32", weights, target, numbers, columns)
 
 
 def jobs(count: int, columns: int, depth: int) -> list[Job]:

@@ -10,17 +10,23 @@ next, that are
 
 Out: [matrices][panels][depth][width], for dot products [matrices][panels][width][depth]; dense.
 What a last panel has beyond the columns is 0. Units: panels, of all matrices.
+
+Several matrices may be parts of one: its columns, or steps of its depth, one after another. A part
+is packed by itself into the panels that it meets. `lane`: where its first column is in the first of
+them; what is before is left alone, and what is behind unless `ends` is 1. `whole`: the depth of the
+panels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, Builder, Pointer, Value, arguments
 from martlet.kernels.movement import TILE, _turned
 from martlet.kernels.rows import pieces
 from martlet.kernels.targets import Target
+from martlet.records import NamedTuple
 
 SOURCES = {"f32": "float", "f16": "half"}
 LINE = 16  # elements of a row that are turned together: a cache line
@@ -38,76 +44,97 @@ def packers(name: str, write: Callable[..., None], *fields: str) -> list[Kernel]
     ]
 
 
+FIELDS = ("columns", "depth", "pitch", "matrix", "width", "lane", "whole", "ends")
+
+
+class _Panel(NamedTuple):
+    """What of a part is in a panel: `held` columns from `column` on, from `lane` on, and then
+    `clear` columns of zeros."""
+
+    column: Value
+    lane: Value
+    held: Value
+    clear: Value
+
+
+def _panels(
+    k: Builder, columns: Value, width: Value, lane: Value, ends: Value, first: Value, last: Value
+) -> Iterator[tuple[Value, Value, _Panel]]:
+    """(number of the matrix, of the panel among all, what is packed there) for each unit."""
+    panels = (lane + columns + width - 1) // width
+    for unit in k.range(first, last):
+        begin = unit % panels * width - lane  # the column that would be in lane 0
+        column = k.maximum(begin, 0)
+        at = column - begin
+        count = k.minimum(columns - column, width - at)
+        clear = k.select(ends.differs(0), width - at - count, 0)
+        yield unit // panels, unit, _Panel(column, at, count, clear)
+
+
 def pack_rows(
     k: Builder, x: Pointer, y: Pointer, columns: Value, depth: Value, pitch: Value, matrix: Value,
-    width: Value, first: Value, last: Value,
+    width: Value, lane: Value, whole: Value, ends: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
     """Every step of a panel is a piece of a row. width: a multiple of the vectors' lanes."""
-    panels = (columns + width - 1) // width
-    for unit in k.range(first, last):
-        column = unit % panels * width
-        source, target = x + (unit // panels * matrix + column), y + unit * depth * width
-        left = columns - column
-        with k.when(left >= width):
+    for number, unit, panel in _panels(k, columns, width, lane, ends, first, last):
+        source = x + (number * matrix + panel.column)
+        target = y + (unit * whole * width + panel.lane)
+        with k.when(panel.held >= width):
             for step in k.range(0, depth):
                 for i in k.range(0, width, k.lanes):
                     k.store(target, step * width + i, k.load(source, step * pitch + i).to(F32))
-        with k.when(left < width):
+        with k.when(panel.held < width):
             for step in k.range(0, depth):
                 row = target + step * width
-                for i, lanes in pieces(k, left * 0, left):
+                for i, lanes in pieces(k, width * 0, panel.held):
                     k.store(row, i, k.load(source, step * pitch + i, lanes=lanes).to(F32))
-                _clear(k, row, left, width)
+                _clear(k, row, panel.held, panel.held + panel.clear)
 
 
 def pack_columns(
     k: Builder, x: Pointer, y: Pointer, columns: Value, depth: Value, pitch: Value, matrix: Value,
-    width: Value, first: Value, last: Value,
+    width: Value, lane: Value, whole: Value, ends: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
     """Every column of a panel is a row, turned with its neighbours in square tiles.
 
     A cache line of each row after another: so both what is read and what is written stays in the
     first cache until it is done with.
     """
-    panels = (columns + width - 1) // width
-    for unit in k.range(first, last):
-        column = unit % panels * width
-        source = x + (unit // panels * matrix + column * pitch)
-        target = y + unit * depth * width
-        count = k.minimum(columns - column, width)
-        tiled, whole = count // TILE * TILE, depth // TILE * TILE
-        for start in k.range(0, whole, LINE):
-            stop = k.minimum(start + LINE, whole)
+    for number, unit, panel in _panels(k, columns, width, lane, ends, first, last):
+        source = x + (number * matrix + panel.column * pitch)
+        target = y + (unit * whole * width + panel.lane)
+        count = panel.held
+        tiled, even = count // TILE * TILE, depth // TILE * TILE
+        for start in k.range(0, even, LINE):
+            stop = k.minimum(start + LINE, even)
             for i in k.range(0, tiled, TILE):
                 for step in k.range(start, stop, TILE):
                     tile = square(k, source + (i * pitch + step), pitch)
                     for n, line in enumerate(tile):
                         k.store(target, (step + n) * width + i, line)
         for i in k.range(0, count):
-            done = k.select(i < tiled, whole, 0)
+            done = k.select(i < tiled, even, 0)
             for step in k.range(done, depth):
                 k.store(target, step * width + i, k.scalar(source, i * pitch + step).to(F32))
-        with k.when(count < width):
+        with k.when(panel.clear > 0):
             for step in k.range(0, depth):
-                _clear(k, target + step * width, count, width)
+                _clear(k, target + step * width, count, count + panel.clear)
 
 
 def pack_dots(
     k: Builder, x: Pointer, y: Pointer, columns: Value, depth: Value, pitch: Value, matrix: Value,
-    width: Value, first: Value, last: Value,
+    width: Value, lane: Value, whole: Value, ends: Value, first: Value, last: Value,
 ) -> None:  # fmt: skip
     """Columns stay the rows that they are."""
-    panels = (columns + width - 1) // width
-    for unit in k.range(first, last):
-        column = unit % panels * width
-        source = x + (unit // panels * matrix + column * pitch)
-        target = y + unit * depth * width
-        count = k.minimum(columns - column, width)
-        for row in k.range(0, count):
+    for number, unit, panel in _panels(k, columns, width, lane, ends, first, last):
+        source = x + (number * matrix + panel.column * pitch)
+        target = y + (unit * width + panel.lane) * whole
+        for row in k.range(0, panel.held):
             for i, lanes in pieces(k, depth * 0, depth):
                 value = k.load(source, row * pitch + i, lanes=lanes).to(F32)
-                k.store(target, row * depth + i, value)
-        _clear(k, target, count * depth, width * depth)
+                k.store(target, row * whole + i, value)
+        for row in k.range(panel.held, panel.held + panel.clear):
+            _clear(k, target + row * whole, depth * 0, depth)
 
 
 def square(k: Builder, source: Pointer, pitch: Value) -> list[Value]:
@@ -124,9 +151,8 @@ def _clear(k: Builder, y: Pointer, start: Value, stop: Value) -> None:
 
 def kernels(target: Target) -> list[Kernel]:
     """All, for any width of panels. They are the same for every target."""
-    fields = ("columns", "depth", "pitch", "matrix", "width")
     return [
-        *packers("pack_rows", pack_rows, *fields),
-        *packers("pack_columns", pack_columns, *fields),
-        *packers("pack_dots", pack_dots, *fields),
+        *packers("pack_rows", pack_rows, *FIELDS),
+        *packers("pack_columns", pack_columns, *FIELDS),
+        *packers("pack_dots", pack_dots, *FIELDS),
     ]

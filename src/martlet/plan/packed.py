@@ -10,7 +10,7 @@ array at once, and what it will hold when the plan is complete. Some rare layout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -26,7 +26,7 @@ _known: WeakValueDictionary[Hashable, np.ndarray] = WeakValueDictionary()
 
 
 class Job(NamedTuple):
-    """A kernel that reads weights where they are and writes all of a target.
+    """A kernel that reads weights where they are and writes all of a target, or its piece of one.
 
     numbers: its arguments after these two.
     """
@@ -36,6 +36,20 @@ class Job(NamedTuple):
     target: np.ndarray
     numbers: tuple[int, ...]
     units: int
+
+
+class Piece(NamedTuple):
+    """A part of joined weights: what a kernel makes of it, from `start` to `stop` in the whole.
+
+    numbers: its arguments after weights and target.
+    """
+
+    weights: np.ndarray
+    kernel: str
+    numbers: tuple[int, ...]
+    units: int
+    start: int
+    stop: int
 
 
 class Pack(NamedTuple):
@@ -56,7 +70,7 @@ class Packing:
     """The packed weights of one plan. do: begins a job; without it, somebody else does `jobs`.
 
     total: float32 that will be packed, if that is known. packs: all that was asked for, also what
-    other plans had made.
+    other plans had made, but for what is joined.
     """
 
     def __init__(self, do: Callable[[Job], None] | None = None, total: int = 0) -> None:
@@ -66,6 +80,8 @@ class Packing:
         self._made: dict[Hashable, np.ndarray] = {}
         self._room = _unwritten(total)
         self._taken = 0
+        self._of_files: set[Hashable] = set()
+        """Keys of what is made of nothing but parts of files."""
 
     def packed(
         self, weights: np.ndarray, lanes: int, kernel: str, *numbers: int, size: int, units: int
@@ -82,11 +98,9 @@ class Packing:
             found = _known.get(key)
         if found is None:
             found = self._made[key] = self._take(size)
-            source = "f16" if weights.dtype == np.float16 else "f32"
-            job = Job(f"{kernel}_{source}", weights, found, numbers, units)
-            self.jobs.append(job)
-            if self._do is not None:
-                self._do(job)
+            if place_of(weights) is not None:
+                self._of_files.add(key)
+            self._begin(kernel, weights, found, numbers, units)
         self.packs.append(
             Pack(
                 found, kernel, place_of(weights), weights.dtype.str, weights.shape,
@@ -108,12 +122,43 @@ class Packing:
         self._taken += whole
         return found
 
+    def joined(self, pieces: Sequence[Piece], layout: Hashable, size: int) -> np.ndarray:
+        """What kernels will have made of several weights, which fill it: float32, so many.
+
+        Shared as the others are, if all the weights are parts of files.
+        """
+        keys = [_key(piece.weights, piece[1:]) for piece in pieces]
+        of_files, key = None not in keys, ("joined", *keys, layout)
+        found = self._made.get(key)
+        if found is None and of_files:
+            found = _known.get(key)
+        if found is None:
+            found = self._take(size)
+            if of_files:
+                self._made[key] = found
+                self._of_files.add(key)
+            for weights, kernel, numbers, units, start, stop in pieces:
+                self._begin(kernel, weights, found[start:stop], numbers, units)
+        return found
+
+    def _begin(
+        self, kernel: str, weights: np.ndarray, target: np.ndarray, numbers: tuple[int, ...],
+        units: int,
+    ) -> None:  # fmt: skip
+        source = "f16" if weights.dtype == np.float16 else "f32"
+        job = Job(f"{kernel}_{source}", weights, target, numbers, units)
+        self.jobs.append(job)
+        if self._do is not None:
+            self._do(job)
+
     def publish(self) -> None:
         """All jobs are done: other plans may have what they made."""
-        for job, (key, array) in zip(self.jobs, self._made.items(), strict=True):
-            if place_of(job.weights) is not None:
-                _known.setdefault(key, array)
-        self.jobs, self._made = [], {}
+        for key in self._of_files:
+            _known.setdefault(key, self._made[key])
+        for job in self.jobs:
+            if not job.weights.flags.c_contiguous:  # others lay between, and are packed now
+                forget(job.weights)
+        self.jobs, self._made, self._of_files = [], {}, set()
 
 
 def packed(weights: np.ndarray, layout: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -32,8 +32,14 @@ EXPANSIONS = frozenset({"DEQUANTIZE", "DENSIFY"})
 # Their weights are packed from float16 as well as from float32 (`Call.stored`), so those that only
 # they read are not expanded.
 READ_FLOAT16 = frozenset(
-    {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV", "CONV_3D"}
-)
+    {
+        "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV",
+        "CONV_3D", "CONV_3D_TRANSPOSE", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN",
+        "BIDIRECTIONAL_SEQUENCE_RNN", "SVDF", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "BIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)  # fmt: skip
+CUSTOM_READ_FLOAT16 = frozenset({"UNIDIRECTIONAL_SEQUENCE_GRU", "Convolution2DTransposeBias"})
 
 
 @dataclass
@@ -280,7 +286,11 @@ def _plan_node(
 
 def _read_in_float32(graph: Graph) -> set[int]:
     """The tensors that cannot be float16 where they are declared float32."""
-    readers = (node.inputs for node in graph.nodes if node.custom or node.op not in READ_FLOAT16)
+    readers = (
+        node.inputs
+        for node in graph.nodes
+        if node.op not in (CUSTOM_READ_FLOAT16 if node.custom else READ_FLOAT16)
+    )
     return {ABSENT, *graph.outputs}.union(*readers)
 
 

@@ -72,8 +72,8 @@ def place_of(array: np.ndarray) -> tuple[int, ...] | None:
 
 
 def forget(array: np.ndarray) -> None:
-    """Let the system take back the memory of a contiguous part of a file; a later look at it
-    reads the file again. Does nothing for other arrays."""
+    """Let the system take back the memory of a part of a file, from its first element to its last;
+    a later look at it reads the file again. Does nothing for other arrays."""
     address, nbytes = pages_of(array)
     mapping = _mapping_of(array)
     if nbytes and mapping is not None and hasattr(mapping, "madvise"):
@@ -81,13 +81,15 @@ def forget(array: np.ndarray) -> None:
 
 
 def pages_of(array: np.ndarray) -> tuple[int, int]:
-    """(address, bytes) of the whole pages of a contiguous part of a file; no bytes if there are
-    none, or for other arrays."""
+    """(address, bytes) of the whole pages of a part of a file, from its first element to its last;
+    no bytes if there are none, or for other arrays."""
     mapping = _mapping_of(array)
-    if mapping is None:
+    if mapping is None or array.size == 0:
         return 0, 0
+    steps = zip(array.shape, array.strides, strict=True)
+    nbytes = sum((n - 1) * stride for n, stride in steps) + array.itemsize
     page, begin = mmap.PAGESIZE, array.ctypes.data
-    first, last = -(-begin // page) * page, (begin + array.nbytes) // page * page
+    first, last = -(-begin // page) * page, (begin + nbytes) // page * page
     return first, max(last - first, 0)
 
 

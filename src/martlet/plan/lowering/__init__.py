@@ -41,7 +41,7 @@ from martlet.ops.index import BUILTIN, LOWERING
 from martlet.ops.operator import Call, load_family, lookup
 from martlet.ops.sliding_window import Axis, window_axes
 from martlet.plan.costs import Costs
-from martlet.plan.packed import Packing, packed
+from martlet.plan.packed import Packing, Piece, packed
 from martlet.records import NamedTuple, dataclass, field
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
@@ -204,6 +204,10 @@ class Lowering:
         numbers: its arguments after weights and target. The result must depend on nothing else.
         """
         return self.packing.packed(weights, self.lanes, kernel, *numbers, size=size, units=units)
+
+    def pack_joined(self, pieces: Sequence[Piece], size: int) -> np.ndarray:
+        """The same of several weights, whose pieces fill so many float32."""
+        return self.packing.joined(pieces, (self.lanes, size), size)
 
     def scratch(self, nbytes: int) -> Ref:
         """Working memory for this node's steps."""

@@ -165,12 +165,12 @@ def _each(lowering: Lowering, cell: Cell, place: Callable[[int], int]) -> list[n
 
 
 def _joined(lowering: Lowering, cell: Cell, place: Callable[[int], int]) -> np.ndarray:
-    """Those of all gates, one after another."""
-    return np.concatenate(_each(lowering, cell, place))
+    """Those of all gates, one after another, in float32."""
+    return np.concatenate(_each(lowering, cell, place), dtype=np.float32)
 
 
 def _value(lowering: Lowering, i: int) -> np.ndarray:
-    value = lowering.call.value(i)
+    value = lowering.call.stored(i)
     assert value is not None
     return value
 
@@ -192,7 +192,7 @@ def _gates(lowering: Lowering, cell: Cell) -> _Gates:
         ways = [
             _value(lowering, layout.peephole(g)) if g in cell.gates else none for g in PEEPHOLES
         ]
-        peephole = lowering.data(np.concatenate(ways))
+        peephole = lowering.data(np.concatenate(ways, dtype=np.float32))
     clip = float(call.option("cell_clip"))
     return _Gates(lowering, kernel, cell.gates, cell.cells, rest, peephole, clip or math.inf)
 

@@ -4,12 +4,14 @@ by a step of their own (`kernels/packing.py`) where they are computed."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from martlet.kernels.forms import BAND, TILES, Tile
 from martlet.plan.blocking import pack, padded, product_time
 from martlet.plan.lowering import Lowering, Ref
+from martlet.plan.packed import Piece
 from martlet.records import NamedTuple
 
 
@@ -70,10 +72,48 @@ def packed_constants(lowering: Lowering, weights: np.ndarray, tile: Tile) -> Pac
         )
         return Packed(lowering.data(made), size)
     packed = lowering.pack(
-        weights, kernel, columns, depth, pitch, matrix, width,
+        weights, kernel, columns, depth, pitch, matrix, width, 0, depth, 1,
         size=count * size, units=count * panels,
     )  # fmt: skip
     return Packed(lowering.data(packed), size)
+
+
+class Part(NamedTuple):
+    """Known weights (columns, depth) that are a part of a matrix, and where they begin in it."""
+
+    weights: np.ndarray
+    column: int = 0
+    step: int = 0
+
+
+def packed_parts(
+    lowering: Lowering, parts: Sequence[Part], columns: int, depth: int, tile: Tile
+) -> np.ndarray:
+    """A matrix of columns x depth that these parts are, for a tile."""
+    width = tile.width(lowering.lanes)
+    size = math.ceil(columns / width) * depth * width
+    return lowering.pack_joined([_piece(p, columns, depth, width, tile.dots) for p in parts], size)
+
+
+def _piece(part: Part, columns: int, depth: int, width: int, dots: bool) -> Piece:
+    """How a kernel packs it (`kernels/packing.py`)."""
+    weights = part.weights
+    if weights.strides[1] != weights.itemsize:
+        weights = np.ascontiguousarray(weights)
+    count, length = weights.shape
+    panel, lane = divmod(part.column, width)
+    panels, ends = math.ceil((lane + count) / width), part.column + count == columns
+    start, stop = panel * width * depth, (panel + panels) * width * depth
+    if dots:
+        start, stop = start + part.step, stop if ends else (part.column + count) * depth
+        stop += part.step + length - depth
+    else:
+        start, stop = start + part.step * width, stop + (part.step + length - depth) * width
+    return Piece(
+        weights, "pack_dots" if dots else "pack_columns",
+        (count, length, weights.strides[0] // weights.itemsize, 0, width, lane, depth, int(ends)),
+        panels, start, stop,
+    )  # fmt: skip
 
 
 def weights_of(lowering: Lowering, i: int, shape: tuple[int, int, int]) -> Matrices:
@@ -114,7 +154,7 @@ def packed_matrices(lowering: Lowering, b: Matrices, tile: Tile) -> Packed:
         return Packed(place, size)
     lowering.step(
         f"pack_{b.order}_f32", b.place, place, b.columns, b.depth, b.pitch, b.step, width,
-        units=b.many * panels,
+        0, b.depth, 1, units=b.many * panels,
     )  # fmt: skip
     return Packed(place, size)
 

@@ -11,20 +11,20 @@ The cells of LSTMs are in `plan/lowering/lstm.py`; both use the products and row
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 
 import numpy as np
 
 from martlet.dtypes import DType
-from martlet.kernels.forms import Tile
 from martlet.ops.rnn import AUXILIARY, Cell, one_cell, two_cells
 from martlet.ops.svdf import BIAS, FEATURES, STATE, TIME, X
-from martlet.plan.blocking import blocking, pack, padded
+from martlet.plan.blocking import blocking, padded
 from martlet.plan.lowering import Lowering, Ref, lowers
 from martlet.plan.lowering.elementwise import CLAMPS
+from martlet.plan.lowering.packing import Part, packed_parts
 from martlet.plan.lowering.rowwise import LEAST_ELEMENTS
 from martlet.plan.lowering.strides import CACHE_LINE, grain, row_arguments
 from martlet.records import NamedTuple
-from martlet.schema.file import forget, place_of
 
 MOST_MOMENTS = 4096
 """In a sequence; each is two or three steps."""
@@ -103,7 +103,10 @@ class Product:
         self.columns, self.depth = sum(len(w) for w in weights), weights[0].shape[1]
         costs, threads = lowering.costs, lowering.threads
         self.plan = blocking(rows, self.columns, self.depth, costs, threads)
-        self.weights = lowering.data(_packed(lowering, weights, self.plan.tile))
+        begins = accumulate(map(len, weights), initial=0)
+        parts = [Part(part, column) for part, column in zip(weights, begins, strict=False)]
+        packed = packed_parts(lowering, parts, self.columns, self.depth, self.plan.tile)
+        self.weights = lowering.data(packed)
         self.bias = lowering.data(padded(bias, self.columns, self.plan.width))
         self.offsets = lowering.data(np.zeros(4, np.int64))
 
@@ -118,21 +121,6 @@ class Product:
             rest.pitch, int(added is not None), self.plan.block, self.plan.group, *interval,
             units=self.plan.units, grain=1,
         )  # fmt: skip
-
-
-def _packed(lowering: Lowering, weights: list[np.ndarray], tile: Tile) -> np.ndarray:
-    """The panels of joined weights, the same for all plans of a file."""
-
-    def make() -> np.ndarray:
-        return pack(np.concatenate(weights), tile, lowering.lanes)
-
-    others = [(place_of(w), w.shape, w.strides) for w in weights[1:]]
-    if any(place is None for place, *_ in others):
-        return make()
-    result = lowering.packed(weights[0], ("joined", tile, *others), make)
-    for part in weights[1:]:
-        forget(part)
-    return result
 
 
 def copy(lowering: Lowering, x: Rows, y: Rows, rows: int, width: int) -> None:
@@ -162,9 +150,10 @@ def are_kept(lowering: Lowering, *states: int) -> bool:
 
 
 def constants(lowering: Lowering, *inputs: int) -> list[np.ndarray] | None:
-    """The values of inputs that are float32 constants, if all are."""
+    """The values of inputs that are constants of float32, stored in that or in float16, if all
+    are."""
     call = lowering.call
-    values = [call.value(i) for i in inputs if call.dtype(i) is DType.FLOAT32]
+    values = [call.stored(i) for i in inputs if call.dtype(i) is DType.FLOAT32]
     known = [value for value in values if value is not None]
     return known if len(known) == len(inputs) else None
 
@@ -242,7 +231,8 @@ def svdf(lowering: Lowering) -> bool:
     name = str(call.option("fused_activation_function"))
     if known is None or name not in INTERVALS or not are_kept(lowering, STATE):
         return False
-    features, time, *biases = known
+    features, *others = known
+    time, *biases = (array.astype(np.float32) for array in others)
     (batch, size), rank = call.shape(X), int(call.option("rank"))
     filters, memory = time.shape
     units = filters // rank

@@ -17,6 +17,7 @@ windows no wider than the stride.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -24,11 +25,11 @@ import numpy as np
 from martlet.kernels.forms import Tile
 from martlet.ops.convolution import mediapipe_axes
 from martlet.ops.sliding_window import Axis, window_axes
-from martlet.plan.blocking import pack, padded
+from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering, custom, lowers
 from martlet.plan.lowering.convolution import fits, gathered, window_blocking
 from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
-from martlet.plan.lowering.packing import Packed, packed_bias
+from martlet.plan.lowering.packing import Packed, Part, packed_bias, packed_parts
 from martlet.records import NamedTuple
 
 MOST_PHASES = 64
@@ -61,7 +62,7 @@ def transpose_conv(lowering: Lowering) -> bool:
 @lowers(custom("Convolution2DTransposeBias"), pitched=True)
 def mediapipe(lowering: Lowering) -> bool:
     """The same of float32, with its inputs in another order."""
-    weights = lowering.call.value(1)
+    weights = lowering.call.stored(1)
     if weights is None:
         return False
     return _transposed(lowering, 0, 2, weights, mediapipe_axes(lowering.call), UNBOUNDED)
@@ -132,14 +133,14 @@ def _packed(
 ) -> Packed:
     """The taps of these phases, packed: a column for each output channel of each of `across`."""
 
-    def make() -> np.ndarray:
-        parts = [
-            weights[:, down.taps][:, :, phase.taps].reshape(len(weights), -1) for phase in across
-        ]
-        return pack(np.concatenate(parts), tile, lowering.lanes)
-
-    layout = "transposed", tile, down.taps, tuple(phase.taps for phase in across)
-    packed = lowering.packed(weights, layout, make)
+    channels, _, _, depth = weights.shape
+    columns, steps = channels * len(across), len(down.taps) * len(across[0].taps) * depth
+    parts = [
+        Part(weights[:, v, h], n * channels, i * depth)
+        for n, phase in enumerate(across)
+        for i, (v, h) in enumerate(itertools.product(down.taps, phase.taps))
+    ]
+    packed = packed_parts(lowering, parts, columns, steps, tile)
     return Packed(lowering.data(packed), packed.size)
 
 

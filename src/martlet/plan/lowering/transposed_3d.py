@@ -15,7 +15,6 @@ import numpy as np
 
 from martlet.kernels.forms import Tile
 from martlet.ops.sliding_window import window_axes
-from martlet.plan.blocking import pack
 from martlet.plan.lowering import Lowering, lowers
 from martlet.plan.lowering.convolution import INT32_MAX, fits, window_blocking
 from martlet.plan.lowering.convolution_3d import (
@@ -27,7 +26,7 @@ from martlet.plan.lowering.convolution_3d import (
 )
 from martlet.plan.lowering.dense import are_float, clamp_of, packable
 from martlet.plan.lowering.movement import Block, copy, output_block
-from martlet.plan.lowering.packing import Packed, packed_bias
+from martlet.plan.lowering.packing import Packed, Part, packed_bias, packed_parts
 from martlet.plan.lowering.transposed import MOST_PHASES, Phase, phases
 
 
@@ -35,7 +34,7 @@ from martlet.plan.lowering.transposed import MOST_PHASES, Phase, phases
 def conv_3d_transpose(lowering: Lowering) -> bool:
     """The volume that a convolution would have read, from what it would have written."""
     call, interval = lowering.call, clamp_of(lowering)
-    listed, weights = call.value(0), call.value(1)
+    listed, weights = call.value(0), call.stored(1)
     if listed is None or weights is None or interval is None:
         return False
     if not are_float(lowering, 1, 2, 3) or not packable(lowering, 3):
@@ -91,14 +90,12 @@ def _packed(
     lowering: Lowering, weights: np.ndarray, corner: tuple[Phase, ...], tile: Tile
 ) -> list[Packed]:
     """The phases' part of weights (depth, height, width, output, input channels), by depth."""
-    taps = [phase.taps for phase in corner]
-    part = weights[np.ix_(*taps)]
-    count, channels = len(taps[0]), weights.shape[3]
-    if part.size == 0:
-        return [Packed(lowering.data(np.zeros(0, np.float32)), 0)] * count
-    matrices = part.transpose(0, 3, 1, 2, 4).reshape(count, channels, -1)
-    stack = lowering.packed(
-        weights, ("transposed_3d", tile, *taps), lambda: pack(matrices, tile, lowering.lanes)
-    )
-    place = lowering.data(stack)
-    return [Packed(place.at(n * stack[0].nbytes), stack[0].size) for n in range(count)]
+    deep, *window = (phase.taps for phase in corner)
+    places = list(itertools.product(*window))
+    channels, depth = weights.shape[3:]
+    packed = []
+    for tap in deep:
+        parts = [Part(weights[tap, v, h], 0, i * depth) for i, (v, h) in enumerate(places)]
+        array = packed_parts(lowering, parts, channels, len(places) * depth, tile)
+        packed.append(Packed(lowering.data(array), array.size))
+    return packed
