@@ -222,11 +222,18 @@ class NativePlan:
             and not any(i in self._pitches for i in (*graph.inputs, *graph.outputs))
         )
 
-    def run_alone(self) -> None:
-        """Run a plan that is one call, on the inputs that lie in the arena."""
-        self.pool.run_at(self._address, len(self.steps))
-        if self.status is not None:
-            self.status.check()
+    @cached_property
+    def run_alone(self) -> Callable[[], None]:
+        """Runs a plan that is one call, on the inputs that lie in the arena."""
+        run, status = self.pool.runner(self._address, len(self.steps)), self.status
+        if status is None:
+            return run
+
+        def run_and_check() -> None:
+            run()
+            status.check()
+
+        return run_and_check
 
     @cached_property
     def _exits(self) -> list[np.ndarray | int]:

@@ -29,7 +29,6 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,10 +262,10 @@ class StoredPlan:
         records[:, BLOCK] = arguments.ctypes.data + 8 * starts
         records[:, UNITS], records[:, GRAIN], records[:, BESIDE] = units, grains, beside
         self._held = packed, raw, body, arguments, records
-        address: int = records.ctypes.data
+        run = pool.runner(records.ctypes.data, steps)
 
         def run_and_look() -> None:
-            pool.run_at(address, steps)
+            run()
             if status.any():
                 raise ValueAtFaultError
 
@@ -274,7 +273,7 @@ class StoredPlan:
             return {i: np.ndarray(shape, dtype, arena, at) for i, at, shape, dtype in ends}
 
         self.inputs_at_once, self.outputs_at_once = rooms(index.inputs), rooms(index.outputs)
-        self.run_at_once = run_and_look if index.status else partial(pool.run_at, address, steps)
+        self.run_at_once = run_and_look if index.status else run
 
 
 def _details(stored: dict[str, Any]) -> dict[str, Any]:

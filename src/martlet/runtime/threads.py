@@ -14,6 +14,8 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -50,6 +52,16 @@ class Pool:
             if self._finalizer is None:
                 self._start()
             self.image.run_shared(self._address)
+
+    def runner(self, address: int, count: int) -> Callable[[], None]:
+        """What runs these steps, with nothing left to look up. For callers that take turns."""
+        if self.threads > 1:
+            return partial(self.run_at, address, count)
+        block = aligned(SLOTS)
+        block[STEPS], block[COUNT] = address, count
+        run = partial(self.image.run_alone, block.ctypes.data)
+        run.block = block  # type: ignore[attr-defined]  # lives as long
+        return run
 
     def close(self) -> None:
         """End the workers. A later run starts new ones."""
