@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import models
 from martlet.errors import MartletError
 from martlet.kernels.image import ImageError, pack, parse, source_hash
 from martlet.kernels.targets import TARGETS, Target
@@ -382,6 +383,34 @@ def test_builders_that_do_not_wait_do_no_harm(tmp_path: Path) -> None:
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has not looked for an image yet."""
     monkeypatch.setattr(images, "host_image", images.host_image.__wrapped__)
+
+
+def test_systems_without_images_run_numpy(tmp_path: Path) -> None:
+    """As Windows, which lacks what only POSIX has."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(models.doubling())
+    text = f"""
+import sys, os, ctypes, logging, subprocess, tempfile, threading, numpy
+for name in ("register_at_fork", "geteuid", "sched_getaffinity", "uname", "fork"):
+    delattr(os, name)
+sys.modules["fcntl"] = sys.modules["resource"] = None
+sys.platform = "win32"
+import martlet
+interpreter = martlet.Interpreter({str(path)!r}, num_threads=2)
+interpreter.allocate_tensors()
+interpreter.set_tensor(0, numpy.array([[1, 2, 3, 4]], "f4"))
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist())
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "MARTLET_PLANS"}
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.stdout == "[[2.0, 4.0, 6.0, 8.0]]\n", done.stderr
+    assert "no kernels for this processor (win32)" in done.stderr
 
 
 @pytest.mark.usefixtures("fresh")

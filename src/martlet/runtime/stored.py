@@ -40,7 +40,7 @@ from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.plan.packed import Packing
 from martlet.records import NamedTuple
 from martlet.runtime.background import Background
-from martlet.runtime.image import LoadedImage, check_owner, host_image
+from martlet.runtime.image import LoadedImage, check_owner, host_image, machine
 from martlet.runtime.image_files import cache_directory
 from martlet.runtime.limits import memory_limit_from, time_limit_from
 from martlet.runtime.threads import Pool, aligned
@@ -98,6 +98,7 @@ def may_be(file: File | None, options: Mapping[str, Any]) -> bool:
     """Whether a session with these options could run a stored plan, or its plan be stored."""
     return (
         file is not None
+        and machine() != ""
         and not (options["reference"] or options["custom"] or options["keep_all"])
         and time_limit_from(options["time_limit"]) is None
         and os.environ.get("MARTLET_PLANS") != "none"

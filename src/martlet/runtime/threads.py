@@ -122,7 +122,8 @@ def _forget_all_workers() -> None:
         pool._forget_workers()
 
 
-os.register_at_fork(after_in_child=_forget_all_workers)
+if hasattr(os, "register_at_fork"):  # Windows has none, and no images either
+    os.register_at_fork(after_in_child=_forget_all_workers)
 
 
 def _work(image: LoadedImage, block: np.ndarray) -> None:
