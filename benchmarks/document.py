@@ -165,7 +165,21 @@ def _latency(found: dict[str, Any], threads: int) -> str:
     if ratios:
         table += f"\nGeometric mean of the ratios: **{geometric_mean(ratios):.2f}**, "
         table += f"lowest {min(ratios):.2f}.\n"
-    return table + "".join(f"\nNot compared: {problem}\n" for problem in problems)
+    return (
+        table
+        + _by_tensorflow(models)
+        + "".join(f"\nNot compared: {problem}\n" for problem in problems)
+    )
+
+
+def _by_tensorflow(models: dict[str, list[dict[str, Any]]]) -> str:
+    """How many times faster than TensorFlow itself, where that was measured."""
+    ratios = []
+    for model, rows in models.items():
+        times = {row["engine"]: row["min_ms"] for row in rows if "min_ms" in row}
+        if {"martlet", "tensorflow"} <= times.keys():
+            ratios.append(f"{model} {times['tensorflow'] / times['martlet']:.1f}")
+    return f"\nTensorFlow's time by Martlet's: {', '.join(ratios)}.\n" if ratios else ""
 
 
 def _errors(found: dict[str, Any]) -> str:

@@ -35,7 +35,10 @@ def test_the_ratio_is_that_of_the_best_other(document: Any) -> None:
 
 
 def test_tensorflow_is_shown_but_sets_no_bar(document: Any) -> None:
-    assert document.speed_up([row("martlet", 10), row("tensorflow", 5)]) is None
+    rows = [row("martlet", 10), row("tensorflow", 35)]
+    assert document.speed_up(rows) is None
+    assert "TensorFlow's time by Martlet's: net 3.5." in document._by_tensorflow({"net": rows})
+    assert document._by_tensorflow({"net": rows[:1]}) == ""
 
 
 def test_every_row_is_written(document: Any) -> None:
