@@ -496,6 +496,7 @@ LOWERING = {
     "RESIZE_NEAREST_NEIGHBOR": "resizing",
     "REVERSE_SEQUENCE": "indexing",
     "REVERSE_V2": "movement",
+    "RFFT2D": "fourier",
     "RIGHT_SHIFT": "logic",
     "RNN": "recurrent",
     "ROUND": "elementwise",
