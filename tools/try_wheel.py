@@ -2,8 +2,9 @@
 
     python tools/try_wheel.py model.tflite ...
 
-It must hold an image for every target, take the one for this processor, and compute with it what
-the NumPy semantics compute (float32 within 1e-4 of the range of the answers).
+It must hold an image for every target, take the one for this processor, compute with it what the
+NumPy semantics compute (float32 within 1e-4 of the range of the answers), and the same once more
+from the plan that was stored.
 """
 
 from __future__ import annotations
@@ -41,25 +42,29 @@ def main(models: list[str]) -> None:
 
 
 def run(path: str) -> None:
-    """Random inputs through a model, on machine code and, as BUILTIN_REF does, without it."""
-    rng = np.random.default_rng(1)
-    answers = []
-    for resolver in (martlet.OpResolverType.BUILTIN, martlet.OpResolverType.BUILTIN_REF):
-        interpreter = martlet.Interpreter(path, experimental_op_resolver_type=resolver)
-        interpreter.allocate_tensors()
-        if not answers:
-            inputs = [
-                (rng.random(i["shape"]) * 100).astype(i["dtype"])
-                for i in interpreter.get_input_details()
-            ]
-        for details, value in zip(interpreter.get_input_details(), inputs, strict=True):
-            interpreter.set_tensor(details["index"], value)
-        interpreter.invoke()
-        outputs = interpreter.get_output_details()
-        answers.append([interpreter.get_tensor(o["index"]).astype(np.float64) for o in outputs])
-    for found, expected in zip(*answers, strict=True):
+    """Random inputs through a model, on machine code, again, and, as BUILTIN_REF does, without."""
+    machine_code = answers(path, martlet.OpResolverType.BUILTIN)
+    again = answers(path, martlet.OpResolverType.BUILTIN)
+    numpy = answers(path, martlet.OpResolverType.BUILTIN_REF)
+    if host_targets():
+        assert martlet.Interpreter(path)._stored is not None, f"{path}: no plan was stored"
+    for found, same, expected in zip(machine_code, again, numpy, strict=True):
+        assert np.array_equal(found, same), f"{path}: a stored plan computes something else"
         error = np.abs(found - expected).max() / max(np.ptp(expected), 1e-30)
         assert error <= 1e-4, f"{path}: {error:.1e} of the range of the answers"
+
+
+def answers(path: str, resolver: martlet.OpResolverType) -> list[np.ndarray]:
+    """What a model makes of inputs that are always the same."""
+    rng = np.random.default_rng(1)
+    interpreter = martlet.Interpreter(path, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    for details in interpreter.get_input_details():
+        value = (rng.random(details["shape"]) * 100).astype(details["dtype"])
+        interpreter.set_tensor(details["index"], value)
+    interpreter.invoke()
+    outputs = interpreter.get_output_details()
+    return [interpreter.get_tensor(o["index"]).astype(np.float64) for o in outputs]
 
 
 if __name__ == "__main__":
