@@ -49,7 +49,7 @@ from martlet.kernels.language import (
 from martlet.kernels.places import Places
 from martlet.kernels.targets import Target
 from martlet.kernels.tiles import Rows, ask, clamp, one_by_one, tiles, vectors
-from martlet.kernels.unrolled import unrolled
+from martlet.kernels.unrolled import TIMES, unrolled
 from martlet.records import NamedTuple, dataclass, replace
 
 AHEAD = 1024  # float32: how far ahead B is asked for where it has one reader
@@ -95,9 +95,17 @@ def _gemm(tile: Tile) -> Callable[..., None]:
                 pointers = [unit.a + i * product.lda for i in rows.numbers]
                 if tile.rows > MANY_ROWS:
                     pointers = [k.other_name(pointer) for pointer in pointers]
+                # What the next tile reads of A, in even parts for the panels.
+                next_tile = pointers[0] + product.lda * tile.rows
+                each = k.constant(TIMES * tile.rows, I64) // (unit.last_panel - unit.first_panel)
+                part = product.depth // TIMES * each
                 for panel in k.range(unit.first_panel, unit.last_panel):
+                    coming = next_tile + (panel - unit.first_panel) * part, each
                     sums = unit.sums.start(panel, rows)
-                    unit.sums.add(sums, pointers, panel, k.constant(0, I64), product.depth)
+                    unit.sums.add(
+                        sums, pointers, panel, k.constant(0, I64), product.depth,
+                        coming if rows.together and tile.rows > 1 else None,
+                    )  # fmt: skip
                     unit.sums.finish(panel, rows, sums)
 
     return write
@@ -287,12 +295,19 @@ class _VectorSums(_Sums):
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
-        length: Value,
+        length: Value, coming: tuple[Pointer, Value] | None = None,
     ) -> None:  # fmt: skip
-        """Add the products of `length` elements of each row with as many steps of a panel."""
+        """Add the products of `length` elements of each row with as many steps of a panel.
+
+        coming: memory to ask for meanwhile, and how many elements further every `TIMES` steps.
+        """
         k, tile = self.k, self.tile
         b = self.product.b + (panel * self.depth + step) * self.width
-        for i in unrolled(k, length) if len(pointers) >= tile.rows - 1 else k.range(0, length):
+        whole = len(pointers) >= tile.rows - 1
+        for n, i in enumerate(unrolled(k, length) if whole else k.range(0, length)):
+            if n == 0 and whole and coming is not None:
+                start, each = coming
+                k.prefetch(start + i // TIMES * each)
             if tile.rows == 1:  # B comes from far away, and is all that takes time
                 for line in range(0, self.width, LINE):
                     k.prefetch(b + (i * self.width + (AHEAD + line)))
@@ -346,7 +361,7 @@ class _DotSums(_Sums):
 
     def add(
         self, sums: list[list[Variable]], pointers: list[Pointer], panel: Value, step: Value,
-        length: Value,
+        length: Value, coming: tuple[Pointer, Value] | None = None,
     ) -> None:  # fmt: skip
         """Add the products of `length` elements of each row and of each column."""
         k = self.k
