@@ -3,7 +3,8 @@
 #   make test    set up, then run the tests
 # Others: wheel (with the kernel images of all processors, and try it), emulator (QEMU and Bochs, to
 # test kernels of other processors), lint, programs (programs of others), test-all (long sweeps too),
-# operators (their index and table), fuzz, benchmarks ZOO=folder (beside other engines), clean.
+# operators (their index and table), fuzz, tune (what decides how convolutions are computed, for this
+# processor), benchmarks ZOO=folder (beside other engines), clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PROGRAMS := .venv-programs
 BENCH := .venv-bench
 
-.PHONY: demo test test-all wheel emulator lint operators programs fuzz benchmarks clean
+.PHONY: demo test test-all wheel emulator lint operators programs fuzz tune benchmarks clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Martlet needs Python 3.10 or newer: make PYTHON=...")'
@@ -75,6 +76,11 @@ operators: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(BIN)/python tests/fuzz.py --count 100000
+
+# Some minutes, on a machine with nothing else to do.
+tune: $(VENV)/.test
+	$(BIN)/martlet build-image
+	$(BIN)/python benchmarks/tune.py --fit --write
 
 benchmarks: $(BENCH)/.installed
 	@test -n "$(ZOO)" || { echo "make benchmarks ZOO=folder: see benchmarks/engines.py"; exit 2; }

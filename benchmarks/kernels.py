@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import convolutions
 import numpy as np
 
-from martlet.graph import Graph, Model, Tensor
 from martlet.ops.operator import Call
 from martlet.plan.lowering import convolution
 from martlet.plan.planner import declared_specs
@@ -136,19 +136,11 @@ def layer(
     options: dict[str, Any],
 ) -> NativePlan:  # fmt: skip
     """A plan of a convolution with filters (channels, height, width, depth) of random numbers."""
-    random, graph = np.random.default_rng(0), Graph()
-    x = graph.input("x", image)
-    weights = graph.constant(random.normal(size=filters).astype(np.float32))
-    bias = graph.constant(np.zeros(filters[0], np.float32))
-    y = graph.add(
-        "CONV_2D", [x, weights, bias], options, options_type="Conv2DOptions",
-        outputs=[Tensor("y", result)],
-    )  # fmt: skip
-    graph.output(y)
-    session = Session(Model([graph], source="layer"))
-    native = session.native(session.plan(0, declared_specs(graph)))
+    network = convolutions.convolution(image, filters, result, options)
+    session = Session(network)
+    native = session.native(session.plan(0, declared_specs(network.main)))
     assert native is not None
-    native.views[x][...] = random.normal(size=image)
+    native.views[network.main.inputs[0]][...] = np.random.default_rng(1).normal(size=image)
     return native
 
 

@@ -84,14 +84,15 @@ def choose(
 ) -> Choice | None:
     """The form that takes the least time; None where a direct convolution takes about as little."""
     best, least = None, _direct(axes, batches, depth, channels, costs) / costs.winograd_gain
-    for choice in _choices(axes, batches):
+    for choice in choices(axes, batches):
         cost = _cost(choice, depth, channels, costs)
         if cost < least * (1 if best is None else MARGIN):
             best, least = choice, cost
     return best
 
 
-def _choices(axes: Sequence[Axis], batches: int) -> Iterator[Choice]:
+def choices(axes: Sequence[Axis], batches: int) -> Iterator[Choice]:
+    """All forms for windows along these axes."""
     if any(axis.stride != 1 or (axis.dilation != 1 and axis.taps > 1) for axis in axes):
         return
     for form in FORMS:
