@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from martlet.dtypes import DType
-from martlet.graph import ABSENT, Graph, Model, Node, Quantization
+from martlet.graph import ABSENT, Graph, Model, Node, Quantization, Tensor
 
 
 def test_three_lines_make_a_graph() -> None:
@@ -32,6 +32,15 @@ def test_a_graph_prints_its_tensors_and_nodes() -> None:
 def test_a_type_without_counterpart_is_refused() -> None:
     with pytest.raises(TypeError, match="longdouble|float128"):
         Graph().constant(np.zeros(1, np.longdouble))
+
+
+def test_every_type_has_a_size() -> None:
+    sizes = {dtype: Tensor("x", (3, 5), dtype).nbytes for dtype in DType}
+    assert sizes[DType.FLOAT32] == 60
+    assert sizes[DType.INT4] == 15  # a byte each in memory
+    assert sizes[DType.BFLOAT16] == 30
+    assert sizes[DType.FLOAT8_E4M3FN] == 15
+    assert sizes[DType.VARIANT] == 0
 
 
 def test_one_zero_point_serves_all_scales() -> None:

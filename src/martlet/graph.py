@@ -120,7 +120,10 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory when held one element to `dtype.numpy`, strings by reference."""
+        """Bytes in memory when held one element to `dtype.numpy`, strings by reference; of types
+        that Martlet does not compute with, bytes in a file."""
+        if not self.dtype.supported:
+            return -(-self.size * self.dtype.bits // 8)
         return self.size * self.dtype.numpy.itemsize
 
     def __str__(self) -> str:
