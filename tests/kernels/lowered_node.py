@@ -56,13 +56,19 @@ def compute(
     split: int | None = None,
     **kwargs: Any,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(outputs of the node's kernels, its outputs in NumPy).
+    """(outputs of the node's kernels, its outputs in NumPy)."""
+    return compute_model(target, *one_node(op, inputs, options, **kwargs), split)
+
+
+def compute_model(
+    target: Target, model: Model, arrays: Sequence[np.ndarray], split: int | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The same of a model of one node.
 
     Every tensor ends where a page begins that must not be touched, so that few are aligned.
     split: how many units each call gets.
     """
-    model, arrays = one_node(op, inputs, options, **kwargs)
-    expected = run_model(model, arrays)
+    op, expected = model.main.nodes[0].op, run_model(model, arrays)
     lowering = lower(model, arrays, target=target)
     assert lowering is not None, f"{op} is not lowered"
     pack_all(lowering.packing, target, split)

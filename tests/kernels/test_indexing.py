@@ -284,20 +284,21 @@ def test_wrong_indices_are_not_followed(target: Target, wrong: int, at_end: bool
     )  # fmt: skip
     assert status.tolist() == named(indices, 5)
     np.testing.assert_array_equal(y, [x[2], 77, x[0], 77, x[4]])
-    status[:], y[:] = 0, 0
-    run_kernel(
-        kernel(target, "put_rows_i32"), target, x.view(np.int8), y.view(np.int8), at, status, size,
-        np.array([4], np.int64), 4, 4, 1, 5, units=1,
-    )  # fmt: skip
-    assert status.tolist() == named(indices, 5)
-    np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
-    status[:], y[:] = 0, 0
-    run_kernel(
-        kernel(target, "scatter_float_i32"), target, y, x, at, status, size,
-        np.array([1], np.int64), 1, 5, 1, units=1,
-    )  # fmt: skip
-    assert status.tolist() == named(indices, 5)
-    np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
+    for drops in (0, 1):
+        status[:], y[:] = 0, 0
+        run_kernel(
+            kernel(target, "put_rows_i32"), target, x.view(np.int8), y.view(np.int8), at, status,
+            size, np.array([4], np.int64), 4, 4, 1, 5, drops, units=1,
+        )  # fmt: skip
+        assert status.tolist() == ([0, 0] if drops else named(indices, 5))
+        np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
+        status[:], y[:] = 0, 0
+        run_kernel(
+            kernel(target, "scatter_float_i32"), target, y, x, at, status, size,
+            np.array([1], np.int64), 1, 5, 1, drops, units=1,
+        )  # fmt: skip
+        assert status.tolist() == ([0, 0] if drops else named(indices, 5))
+        np.testing.assert_array_equal(y, [x[2], 0, x[0], 0, x[4]])
 
 
 @each

@@ -11,6 +11,7 @@ An index that is out of range is not followed. It is written to a status, two wo
     one_hot_i*_*        one value at the place that each index names, units: indices
     reverse_*           the first so many rows of sequences backwards, units: rows
     update_rows_*       rows of bytes put where begins say, units: bytes
+    gather_windows_*    blocks of rows of bytes that begin where index vectors say, units: bytes
     copy_unless_same    bytes, where source and target are not one, units: bytes
 
 The last part of most names is the type of the indices.
@@ -51,11 +52,12 @@ def _complain(
 
 def _place(
     k: Builder, indices: Pointer, vector: Value, depth: Value, count: Value, sizes: Pointer,
-    strides: Pointer, status: Pointer,
+    strides: Pointer, status: Pointer, drops: Value | None = None,
 ) -> tuple[Value, Value]:  # fmt: skip
     """(whether an index vector is right, the place it names).
 
-    vector: its number of `count`, `depth` indices each. There is a status for each of them.
+    vector: its number of `count`, `depth` indices each. There is a status for each of them; where
+    `drops` is 1, wrong ones are only left out.
     """
     place = k.variable(k.constant(0, I64))
     right = k.variable(k.constant(1, I64))
@@ -65,7 +67,11 @@ def _place(
         place.value = place.value + index * k.scalar(strides, axis)
         with k.when(inside ^ 1):
             right.value = k.constant(0, I64)
-            _complain(k, status + axis * 2, indices + axis, count, depth)
+            if drops is None:
+                _complain(k, status + axis * 2, indices + axis, count, depth)
+            else:
+                with k.when(drops.equals(0)):
+                    _complain(k, status + axis * 2, indices + axis, count, depth)
     return right.value.differs(0), place.value
 
 
@@ -151,11 +157,12 @@ def gather_scaled(
 
 def scatter(
     k: Builder, y: Pointer, updates: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
-    strides: Pointer, depth: Value, count: Value, length: Value, first: Value, last: Value,
+    strides: Pointer, depth: Value, count: Value, length: Value, drops: Value, first: Value,
+    last: Value,
 ) -> None:  # fmt: skip
     """Add rows of `length` elements to those that `count` index vectors name, in their order."""
     for vector in k.range(0, count):
-        right, place = _place(k, indices, vector, depth, count, sizes, strides, status)
+        right, place = _place(k, indices, vector, depth, count, sizes, strides, status, drops)
         with k.when(right):
             target, source = y + place, updates + vector * length
             for i, lanes in pieces(k, first, last):
@@ -165,12 +172,12 @@ def scatter(
 
 def put_rows(
     k: Builder, x: Pointer, y: Pointer, indices: Pointer, status: Pointer, sizes: Pointer,
-    strides: Pointer, length: Value, pitch: Value, depth: Value, count: Value, first: Value,
-    last: Value,
+    strides: Pointer, length: Value, pitch: Value, depth: Value, count: Value, drops: Value,
+    first: Value, last: Value,
 ) -> None:  # fmt: skip
     """Rows of `length` bytes, `pitch` apart; of those that name one place, the last stays."""
     for vector in k.range(0, count):
-        right, place = _place(k, indices, vector, depth, count, sizes, strides, status)
+        right, place = _place(k, indices, vector, depth, count, sizes, strides, status, drops)
         with k.when(right):
             copy_bytes(k, x + vector * pitch, y + place, length)
 
@@ -210,18 +217,38 @@ def reverse(
                 _complain(k, status, lengths, batches, k.constant(1, I64), below=False)
 
 
+def _moved_inside(
+    k: Builder, begins: Pointer, limits: Pointer, strides: Pointer, rank: Value
+) -> Value:
+    """The place that begins name, each moved to between 0 and its limit."""
+    place = k.variable(k.constant(0, I64))
+    for axis in k.range(0, rank):
+        begin = k.maximum(k.scalar(begins, axis).to(I64), 0)
+        begin = k.minimum(begin, k.scalar(limits, axis))
+        place.value = place.value + begin * k.scalar(strides, axis)
+    return place.value
+
+
+def gather_windows(
+    k: Builder, x: Pointer, y: Pointer, begins: Pointer, limits: Pointer, strides: Pointer,
+    depth: Value, window: Value, pitch: Value, *values: Value,
+) -> None:  # fmt: skip
+    """Windows of `window` bytes, each moved inside; they go to targets `pitch` bytes apart."""
+    *fields, first, last = values
+    for vector, start, stop, _ in _runs(k, window, first, last):
+        source = x + _moved_inside(k, begins + vector * depth, limits, strides, depth)
+        target = y + vector * pitch
+        for (x_at, y_at), begin, end in rows(k, fields, start, stop):
+            copy_bytes(k, source + (x_at + begin), target + (y_at + begin), end - begin)
+
+
 def update_rows(
     k: Builder, x: Pointer, y: Pointer, begins: Pointer, limits: Pointer, strides: Pointer,
     rank: Value, *values: Value,
 ) -> None:  # fmt: skip
     """Rows of bytes copied behind the place that the begins name, each moved inside its limit."""
     *fields, first, last = values
-    place = k.variable(k.constant(0, I64))
-    for axis in k.range(0, rank):
-        begin = k.maximum(k.scalar(begins, axis).to(I64), 0)
-        begin = k.minimum(begin, k.scalar(limits, axis))
-        place.value = place.value + begin * k.scalar(strides, axis)
-    target = y + place.value
+    target = y + _moved_inside(k, begins, limits, strides, rank)
     for (x_at, y_at), start, stop in rows(k, fields, first, last):
         copy_bytes(k, x + (x_at + start), target + (y_at + start), stop - start)
 
@@ -284,7 +311,7 @@ def kernels(target: Target) -> list[Kernel]:
                 f"scatter_{element}_{index}", scatter,
                 arguments(
                     f"y: *{element}", f"updates: *{element}", given, *tables,
-                    *_numbers("depth", "count", "length"),
+                    *_numbers("depth", "count", "length", "drops"),
                 ),
             )
             for element in SUMS
@@ -293,7 +320,8 @@ def kernels(target: Target) -> list[Kernel]:
             Kernel(
                 f"put_rows_{index}", put_rows,
                 arguments(
-                    *block, given, *tables, *_numbers("length", "pitch", "depth", "count")
+                    *block, given, *tables,
+                    *_numbers("length", "pitch", "depth", "count", "drops"),
                 ),
             ),
             Kernel(
@@ -301,6 +329,13 @@ def kernels(target: Target) -> list[Kernel]:
                 arguments(
                     *block, f"lengths: *{index}", "status: *i64",
                     *_numbers("row", "size", "stride", "batches", "batch_stride"),
+                ),
+            ),
+            Kernel(
+                f"gather_windows_{index}", gather_windows,
+                arguments(
+                    *block, f"begins: *{index}", "limits: *i64", "strides: *i64",
+                    *_numbers("depth", "window", "pitch"), *row_fields("x", "y"),
                 ),
             ),
             Kernel(

@@ -133,7 +133,7 @@ def full_starts(call: Call, indices: np.ndarray, dimensions: list[int], rank: in
     return starts
 
 
-def _window(call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
+def gather_window(call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
     """(offset_dims, collapsed_slice_dims, start_index_map, slice_sizes), checked."""
     shape = call.shape(0)
     rank = len(shape)
@@ -162,7 +162,7 @@ def _window(call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
 
 def _stablehlo_gather_spec(call: Call) -> list[Spec]:
     call.check_dtype(1, *INDICES)
-    offsets, collapsed, starts, sizes = _window(call)
+    offsets, collapsed, starts, sizes = gather_window(call)
     batch = iter(index_vectors(call, 1, len(starts)))
     window = iter([n for axis, n in enumerate(sizes) if axis not in collapsed])
     rank = call.rank(1) - (int(call.option("index_vector_dim")) < call.rank(1)) + len(offsets)
@@ -177,7 +177,7 @@ def _stablehlo_gather(call: Call, x: np.ndarray, indices: np.ndarray) -> np.ndar
     2. Corner + offset, dimension by dimension, add up to a number of the flattened operand.
     3. What the windows hold is brought to the dimensions that the options say.
     """
-    offsets, collapsed, dimensions, sizes = _window(call)
+    offsets, collapsed, dimensions, sizes = gather_window(call)
     (spec,) = _stablehlo_gather_spec(call)
     assert spec.shape is not None
     batch = index_vectors(call, 1, len(dimensions))

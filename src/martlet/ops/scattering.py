@@ -176,7 +176,7 @@ _COMBINE: dict[str, np.ufunc] = {
 }
 
 
-def _combination(call: Call) -> np.ufunc | None:
+def combination(call: Call) -> np.ufunc | None:
     """How a value and an update combine; None: the update replaces the value."""
     graphs = call.session.model.graphs
     index = int(call.option("update_computation_subgraph_index"))
@@ -190,7 +190,7 @@ def _combination(call: Call) -> np.ufunc | None:
     return _COMBINE[names[0]]
 
 
-def _scatter_window(call: Call) -> tuple[list[int], list[int], list[int]]:
+def scatter_window(call: Call) -> tuple[list[int], list[int], list[int]]:
     """(update_window_dims, inserted_window_dims, scatter_dims_to_operand_dims), checked."""
     rank, updates = call.rank(0), call.shape(2)
     window = numbers(call, "update_window_dims", 0, len(updates))
@@ -217,8 +217,8 @@ def _stablehlo_scatter_spec(call: Call) -> list[Spec]:
     call.check_dtype(1, *INDICES)
     dtype = call.check_same_dtype(0, 2)
     call.check(dtype is not DType.STRING, "strings cannot be scattered")
-    _scatter_window(call)
-    _combination(call)
+    scatter_window(call)
+    combination(call)
     return [call.spec(0)]
 
 
@@ -232,8 +232,8 @@ def _stablehlo_scatter(
        result, in an array as wide as the updates.
     3. Updates are applied in their own order.
     """
-    window, inserted, dimensions = _scatter_window(call)
-    combine = _combination(call)
+    window, inserted, dimensions = scatter_window(call)
+    combine = combination(call)
     starts = full_starts(call, indices, dimensions, x.ndim)
     batch = [n for d, n in enumerate(updates.shape) if d not in window]
     call.session.reserve(32 * updates.size, call.place)

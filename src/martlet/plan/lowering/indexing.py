@@ -202,7 +202,7 @@ def scatter_nd(lowering: Lowering) -> bool:
             f"scatter_{SUMS[call.dtype(1)]}_{INDICES[call.dtype(0)]}",
             lowering.output(), lowering.input(1), lowering.input(0),
             _statuses(lowering, sizes, "an index is out of range"), _table(lowering, sizes),
-            _table(lowering, _strides(sizes, length)), depth, count, length,
+            _table(lowering, _strides(sizes, length)), depth, count, length, 0,
             units=length, grain=grain(lowering, length, CACHE_LINE, CACHE_LINE),
         )  # fmt: skip
     return True
@@ -225,7 +225,7 @@ def sparse_to_dense(lowering: Lowering) -> bool:
             f"put_rows_{INDICES[call.dtype(0)]}", lowering.input(2), lowering.output(),
             lowering.input(0), _statuses(lowering, shape, "an index is out of range"),
             _table(lowering, shape), _table(lowering, _strides(shape, size)), size,
-            size if call.rank(2) else 0, len(shape), count, units=1,
+            size if call.rank(2) else 0, len(shape), count, 0, units=1,
         )  # fmt: skip
     return True
 

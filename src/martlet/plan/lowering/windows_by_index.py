@@ -1,0 +1,119 @@
+"""STABLEHLO_GATHER and STABLEHLO_SCATTER, whose windows may begin anywhere.
+
+A gather moves them inside; a scatter leaves out what falls outside (`kernels/indexing.py`). The
+numbers of each index vector must lie side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from martlet.ops.gathering import gather_window, index_vectors
+from martlet.ops.scattering import combination, scatter_window
+from martlet.plan.lowering import Lowering, lowers
+from martlet.plan.lowering.indexing import INDICES, SUMS, _strides, _table
+from martlet.plan.lowering.movement import LEAST_BYTES, movable
+from martlet.plan.lowering.strides import (
+    CACHE_LINE,
+    MOST_PARTS,
+    collapse,
+    count_parts,
+    grain,
+    parts,
+    row_arguments,
+)
+
+
+def _side_by_side(lowering: Lowering) -> bool:
+    call = lowering.call
+    return math.prod(call.shape(1)[int(call.option("index_vector_dim")) + 1 :]) == 1
+
+
+@lowers("STABLEHLO_GATHER")
+def gather(lowering: Lowering) -> bool:
+    """The dimensions of the index vectors must follow one another in the output, too."""
+    call = lowering.call
+    offsets, collapsed, starts, sizes = gather_window(call)
+    batch, x = index_vectors(call, 1, len(starts)), call.shape(0)
+    kept = [axis for axis in range(len(x)) if axis not in collapsed]
+    rank = len(batch) + len(kept)
+    batches = [d for d in range(rank) if d not in offsets]
+    if not movable(lowering) or not _side_by_side(lowering):
+        return False
+    if batches and batches[-1] - batches[0] >= len(batches):
+        return False
+    y = [0] * rank
+    for places, lengths in ((batches, batch), (offsets, [sizes[axis] for axis in kept])):
+        for d, n in zip(places, lengths, strict=True):
+            y[d] = n
+    if 0 in y:
+        return True
+    itemsize = call.dtype(0).numpy.itemsize
+    x_strides, y_strides = _strides(x, itemsize), _strides(y, itemsize)
+    window = [sizes[axis] for axis in kept]
+    shape, (xs, ys) = collapse(
+        (*window, itemsize), (*(x_strides[axis] for axis in kept), 1),
+        (*(y_strides[d] for d in offsets), 1),
+    )  # fmt: skip
+    if not shape or (xs[-1], ys[-1]) != (1, 1):
+        shape, xs, ys = (*shape, 1), (*xs, 1), (*ys, 1)  # a row for each byte
+    if count_parts(shape) > MOST_PARTS:
+        return False
+    limits = _table(lowering, [x[axis] - sizes[axis] for axis in starts])
+    strides = _table(lowering, [x_strides[axis] for axis in starts])
+    pitch = y_strides[batches[-1]] if batches else 0
+    for (x_start, y_start), rows, (xt, yt) in parts(shape, xs, ys):
+        units = math.prod(batch) * math.prod(rows)
+        lowering.step(
+            f"gather_windows_{INDICES[call.dtype(1)]}", lowering.input(0).at(x_start),
+            lowering.output().at(y_start), lowering.input(1), limits, strides, len(starts),
+            math.prod(rows), pitch, *row_arguments(rows, xt, yt),
+            units=units, grain=grain(lowering, units, LEAST_BYTES, CACHE_LINE),
+        )  # fmt: skip
+    return True
+
+
+@lowers("STABLEHLO_SCATTER", overwrites=(0,))
+def scatter(lowering: Lowering) -> bool:
+    """Rows that replace others, or are added to them: one index for each leading dimension of the
+    operand, or for some, and all of what is behind (of the first dimension a part will do)."""
+    call = lowering.call
+    window, inserted, named = scatter_window(call)
+    combine, dtype = combination(call), call.dtype(0)
+    x, updates = call.shape(0), call.shape(2)
+    outer, lead = len(inserted), len(updates) - len(window)
+    row, whole = updates[lead:], x[outer:]
+    if inserted != list(range(outer)) or window != list(range(lead, len(updates))):
+        return False
+    if not set(named) <= set(inserted) or not _side_by_side(lowering) or 0 in x:
+        return False
+    if row[1:] != whole[1:] or (row and row[0] > whole[0]):
+        return False
+    if not (movable(lowering) if combine is None else combine is np.add and dtype in SUMS):
+        return False
+    size = dtype.numpy.itemsize
+    nbytes = lowering.size(0) * size
+    lowering.step(
+        "copy_unless_same", lowering.input(0), lowering.output(),
+        units=nbytes, grain=grain(lowering, nbytes, LEAST_BYTES, CACHE_LINE),
+    )  # fmt: skip
+    if lowering.size(2) == 0:
+        return True
+    count, length, unit = math.prod(updates[:lead]), math.prod(row), size if combine is None else 1
+    sizes = _table(lowering, [x[axis] for axis in named])
+    strides = _table(lowering, [_strides(x, unit)[axis] for axis in named])
+    indices, drops = INDICES[call.dtype(1)], 1
+    if combine is None:
+        lowering.step(
+            f"put_rows_{indices}", lowering.input(2), lowering.output(), lowering.input(1), sizes,
+            sizes, strides, length * size, length * size, len(named), count, drops, units=1,
+        )  # fmt: skip
+        return True
+    lowering.step(
+        f"scatter_{SUMS[dtype]}_{indices}", lowering.output(), lowering.input(2),
+        lowering.input(1), sizes, sizes, strides, len(named), count, length, drops,
+        units=length, grain=grain(lowering, length, CACHE_LINE, CACHE_LINE),
+    )  # fmt: skip
+    return True
