@@ -39,6 +39,7 @@ def convolve(
     *, before: tuple[int, int] = (1, 1), size: tuple[int, int] | None = None,
     residual: np.ndarray | None = None, clamp: tuple[float, float] = INFINITE, more: int = 0,
     block: int = 7, group: int = 2, split: int | None = None, slots: int = 1,
+    in_place: bool = False,
 ) -> np.ndarray:  # fmt: skip
     """The convolution by a kernel, tensors with `more` elements between pixels, guard pages."""
     (batches, height, width, depth), channels = x.shape, len(weights)
@@ -50,7 +51,12 @@ def convolve(
     slot = winograd_slot(form, target.lanes, block, depth)
     x_pixel, y_pixel = depth + more, channels + 2 * more
     y = guarded(np.full(batches * out_h * out_w * y_pixel - 2 * more, -77, np.float32))
-    other = y if residual is None else spread(residual, channels + more)
+    other, r_pixel = y, y_pixel
+    if residual is not None and in_place:
+        y[:] = spread(residual, y_pixel)
+    elif residual is not None:
+        r_pixel = channels + more
+        other = spread(residual, r_pixel)
     flags = guarded(np.zeros(slots * SLOT_FLAG, np.int64))
     here = KERNELS[target.name]
     run_kernel(
@@ -59,7 +65,7 @@ def convolve(
         padded(bias, channels, panel), y, other, int(residual is not None),
         height * width * x_pixel, width * x_pixel, x_pixel,
         out_h * out_w * y_pixel, out_w * y_pixel, y_pixel,
-        out_h * out_w * (channels + more), out_w * (channels + more), channels + more,
+        out_h * out_w * r_pixel, out_w * r_pixel, r_pixel,
         height, width, depth, out_h, out_w, channels, *before, *clamp, tiles, block, group,
         guarded(np.zeros(depth, np.float32)), flags, slots,
         guarded(np.full(slots * slot, np.nan, np.float32)), slot,
@@ -171,10 +177,16 @@ def test_pixels_lie_apart_and_nothing_is_written_between(target: Target, form: F
 
 
 @each_form
-def test_a_residual_is_added_before_sums_are_clamped(target: Target, form: Form) -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_residual_is_added_before_sums_are_clamped(
+    target: Target, form: Form, in_place: bool
+) -> None:
     x, weights, bias = operands(form, 5, 7, 3, 10)
     residual = 3 * operands(form, 5, 7, 10, 1)[0]
-    result = convolve(target, form, x, weights, bias, residual=residual, clamp=(-1.0, 2.0), more=1)
+    result = convolve(
+        target, form, x, weights, bias, residual=residual, clamp=(-1.0, 2.0),
+        more=0 if in_place else 1, in_place=in_place,
+    )  # fmt: skip
     wanted = np.clip(expected(x, weights, bias, (1, 1), (5, 7)) + residual, -1, 2)
     np.testing.assert_allclose(result, wanted, atol=1e-4)
 

@@ -32,23 +32,23 @@ def reshape(graph: Graph, x: int, *shape: int) -> int:
     return add(graph, "RESHAPE", x, target, shape=shape)
 
 
-def both(write: Write) -> NativePlan:
+def both(write: Write, shape: tuple[int, ...] = SHAPE) -> NativePlan:
     """Run a graph both ways; the outputs must be the same."""
     graph = Graph()
-    x = graph.input("x", SHAPE)
+    x = graph.input("x", shape)
     for y in write(graph, x):
         graph.output(y)
     model = Model([graph], source="m")
     native, plain = Session(model), Session(model, reference=True)
-    specs = [Spec(DType.FLOAT32, SHAPE)]
+    specs = [Spec(DType.FLOAT32, shape)]
     plan = native.plan(0, specs)
     laid_out = native.native(plan)
     assert laid_out is not None
-    value = np.random.default_rng(1).uniform(0.5, 1.5, SHAPE).astype(np.float32)
+    value = np.random.default_rng(1).uniform(0.5, 1.5, shape).astype(np.float32)
     for _ in range(2):
         found = native.run(plan, [value])
         for a, b in zip(found, plain.run(plain.plan(0, specs), [value]), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5)
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     return laid_out
 
 
@@ -120,6 +120,55 @@ def test_a_renamed_tensor_that_is_read_later_is_kept() -> None:
         return [c, add(graph, "ABS", b, shape=(2, 12))]
 
     assert roots(both(write)) == 2
+
+
+IMAGE = (1, 12, 12, 24)
+
+
+def convolve(graph: Graph, x: int, taps: int) -> int:
+    channels = IMAGE[-1]
+    weights = np.random.default_rng(taps).normal(size=(channels, taps, taps, channels)) / 15
+    options = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    return graph.add(
+        "CONV_2D", [x, graph.constant(weights.astype(np.float32))], options,
+        options_type="Conv2DOptions", outputs=[Tensor("convolution", IMAGE)],
+    )  # fmt: skip
+
+
+each_window = pytest.mark.parametrize("taps", [1, 3])
+
+
+@each_window
+def test_what_is_added_to_a_convolution_is_overwritten(taps: int) -> None:
+    def write(graph: Graph, x: int) -> list[int]:
+        a = add(graph, "ABS", x, shape=IMAGE)
+        b = convolve(graph, convolve(graph, a, 3), taps)
+        c = add(graph, "ADD", b, a, shape=IMAGE)
+        return [add(graph, "NEG", convolve(graph, c, 1), shape=IMAGE)]
+
+    laid_out = both(write, IMAGE)
+    steps = {step.call.op: step.outputs[0] for step in laid_out.plan.steps}
+    root = laid_out.layout.root
+    assert root(steps["ADD"]) == root(steps["ABS"])
+
+
+@each_window
+def test_what_is_added_to_a_convolution_and_read_elsewhere_is_kept(taps: int) -> None:
+    def again(graph: Graph, x: int) -> list[int]:
+        a = add(graph, "ABS", x, shape=IMAGE)
+        c = add(graph, "ADD", convolve(graph, convolve(graph, a, 3), taps), a, shape=IMAGE)
+        return [add(graph, "SUB", c, a, shape=IMAGE)]
+
+    def by_itself(graph: Graph, x: int) -> list[int]:
+        a = add(graph, "ABS", x, shape=IMAGE)
+        c = add(graph, "ADD", convolve(graph, a, taps), a, shape=IMAGE)
+        return [add(graph, "NEG", convolve(graph, c, 1), shape=IMAGE)]
+
+    for write in (again, by_itself):
+        laid_out = both(write, IMAGE)
+        steps = {step.call.op: step.outputs[0] for step in laid_out.plan.steps}
+        root = laid_out.layout.root
+        assert root(steps["ADD"]) != root(steps["ABS"])
 
 
 @settings(deadline=None, max_examples=60)

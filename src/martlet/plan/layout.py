@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from martlet.graph import ABSENT
 from martlet.plan.fusion import Work
-from martlet.plan.lowering import VIEWS, overwrites, takes_pitch
+from martlet.plan.lowering import RESIDUAL, VIEWS, overwrites, takes_pitch
 from martlet.plan.planner import Plan, Step
 from martlet.records import NamedTuple, dataclass, field
 
@@ -184,7 +184,7 @@ class _Maker:
             y = work.outputs[0]
             if y in result.parts or y == ABSENT:
                 continue
-            for x in (step.inputs[i] for i in overwrites(step.call)):
+            for x in _overwritten(work):
                 root = result.root(x)
                 if (
                     last.get(root) == position
@@ -218,6 +218,14 @@ class _Maker:
         own = shape[-1] if math.prod(shape[:-1]) == 1 else pitch
         self.result.parts[part] = Part(whole, offset, own)
         return True
+
+
+def _overwritten(work: Work) -> list[int]:
+    """The tensors in whose memory its output may lie."""
+    inputs, added = work.step.inputs, work.fused.residual
+    residual = [] if added is None or added in inputs else [added]
+    places = overwrites(work.step.call)
+    return [inputs[i] for i in places if i != RESIDUAL] + residual * (RESIDUAL in places)
 
 
 def _nbytes(plan: Plan, tensor: int) -> int:

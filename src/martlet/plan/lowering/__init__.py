@@ -27,6 +27,7 @@ Three things spare memory and copies, for families that say that they can:
   are the tensors at the ends.
 - `overwrites=(0, 1)`: the output may lie where one of these inputs lies that nobody needs any
   more. For kernels that read each element before they write the one in its place, and never again.
+  `RESIDUAL` stands for what an absorbed ADD adds.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from martlet.records import NamedTuple, dataclass, field
 
 GRAINS = 8  # a step is offered to each thread in about so many pieces
 STATUS_BYTES = 16  # of the two words that a status is
+RESIDUAL = -1  # among inputs, the tensor that an absorbed ADD adds
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from martlet.kernels.forms import MAX_RUNS, TILES
 from martlet.ops.sliding_window import Axis
 from martlet.plan.blocking import Blocking, blocking
-from martlet.plan.lowering import Lowering, lowers
+from martlet.plan.lowering import RESIDUAL, Lowering, lowers
 from martlet.plan.lowering.dense import Factors, Sizes, are_float, clamp_of, packable, product
 from martlet.plan.lowering.packing import (
     packed_bias,
@@ -32,7 +32,7 @@ from martlet.plan.lowering.winograd import winograd
 INT32_MAX = (1 << 31) - 1  # the kernel numbers elements and windows with 32 bits
 
 
-@lowers("CONV_2D", pitched=True, absorbs=("PAD", "ADD", "ACTIVATION"))
+@lowers("CONV_2D", pitched=True, absorbs=("PAD", "ADD", "ACTIVATION"), overwrites=(RESIDUAL,))
 def conv_2d(lowering: Lowering) -> bool:
     """Windows of the image times weights (channels, height, width, depth), bias, clamped."""
     call = lowering.call
