@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import one_node
 from lowered_node import compute, compute_model, is_lowered, lower
-from martlet.dtypes import DType
-from martlet.graph import Graph, Model, Tensor
 from martlet.kernels.targets import Target
 from native import targets
+from region_models import scatter_model
 
 each = pytest.mark.parametrize("target", targets(), ids=lambda t: t.name)
 DTYPES = (np.bool_, np.int8, np.int16, np.float32, np.int64, np.complex64)
@@ -70,25 +68,14 @@ def test_gathers_that_are_left_to_numpy() -> None:
     assert not is_lowered("STABLEHLO_GATHER", [strings, last], window([1, 3], [1], [0], starts, 1))
 
 
-def scatter_model(
-    x: np.ndarray, indices: np.ndarray, updates: np.ndarray, combine: str | None,
-    dims: tuple[list[int], list[int], list[int], int],
-) -> tuple[Model, list[np.ndarray]]:  # fmt: skip
-    """dims: of the windows in the updates, inserted, named by index vectors; of these vectors."""
-    names = "update_window_dims", "inserted_window_dims", "scatter_dims_to_operand_dims"
-    options: dict[str, Any] = {
-        name: np.array(values, np.int64) for name, values in zip(names, dims[:3], strict=True)
-    }
-    options |= {"index_vector_dim": dims[3], "update_computation_subgraph_index": 1}
-    model, arrays = one_node(
-        "STABLEHLO_SCATTER", [x, indices, updates], options,
-        outputs=[Tensor(shape=x.shape, dtype=DType.of(x))],
-    )  # fmt: skip
-    region = Graph("combine")
-    a, b = (region.input(name, (), DType.of(x)) for name in "ab")
-    region.output(b if combine is None else region.add(combine, [a, b]))
-    model.graphs.append(region)
-    return model, arrays
+def dims(
+    window: list[int], inserted: list[int], named: list[int], index_vector: int
+) -> dict[str, Any]:
+    """Dimensions of windows in the updates, those inserted, those that index vectors name."""
+    return {
+        "update_window_dims": window, "inserted_window_dims": inserted,
+        "scatter_dims_to_operand_dims": named, "index_vector_dim": index_vector,
+    }  # fmt: skip
 
 
 @each
@@ -106,11 +93,13 @@ def test_what_is_scattered_outside_is_left_out(target: Target, data: st.DataObje
     summed = (np.float32, np.int32, np.int64)
     dtype = draw(st.sampled_from(DTYPES if combine is None else summed))
     vectors = np.random.default_rng(outer).integers(-2, 6, (*batch, len(named)))
-    dims = list(range(len(batch), len(batch) + len(row))), list(range(outer)), named, len(batch)
+    options = dims(
+        list(range(len(batch), len(batch) + len(row))), list(range(outer)), named, len(batch)
+    )
     index = draw(st.sampled_from([np.int32, np.int64]))
     model, arrays = scatter_model(
         numbers(shape, dtype), vectors.astype(index), numbers((*batch, *row), dtype, 1), combine,
-        dims,
+        **options,
     )  # fmt: skip
     split = draw(st.sampled_from([None, 1]))
     (found,), (expected,) = compute_model(target, model, arrays, split)
@@ -120,8 +109,9 @@ def test_what_is_scattered_outside_is_left_out(target: Target, data: st.DataObje
 def test_scatters_that_are_left_to_numpy() -> None:
     indices = np.zeros((3, 1), np.int32)
 
-    def lowered(updates: tuple[int, ...], *dims: Any, combine: str | None = None) -> bool:
-        model, arrays = scatter_model(X, indices, np.zeros(updates, np.float32), combine, dims)
+    def lowered(updates: tuple[int, ...], *how: Any, combine: str | None = None) -> bool:
+        values = np.zeros(updates, np.float32)
+        model, arrays = scatter_model(X, indices, values, combine, **dims(*how))
         return lower(model, arrays) is not None
 
     assert lowered((3, 3, 4), [1, 2], [0], [0], 1)

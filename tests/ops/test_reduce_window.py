@@ -10,33 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from build import const, one_node, run, run_model
-from martlet.dtypes import DType
 from martlet.errors import ModelError, UnsupportedError
-from martlet.graph import Graph, Model
 from oracle import litert
+from region_models import reduce_window_model
 
 ROWS = np.arange(1, 7, dtype=np.int32)
 
 
-def stablehlo(
-    x: np.ndarray, window: list[int], body: str = "ADD", initial: int = 0, **options: list[int]
-) -> tuple[Model, list[np.ndarray]]:
-    """A model of one STABLEHLO_REDUCE_WINDOW whose body is one operator."""
-    fields: dict[str, Any] = {k: np.array(v, np.int64) for k, v in options.items()}
-    fields |= {"window_dimensions": np.array(window, np.int64), "body_subgraph_index": 1}
-    inputs = [x, const(np.array(initial, x.dtype))]
-    model, arrays = one_node(
-        "STABLEHLO_REDUCE_WINDOW", inputs, fields, options_type="StablehloReduceWindowOptions"
-    )
-    graph = Graph("body")
-    pair = [graph.input(name, (), DType.of(x)) for name in ("total", "element")]
-    graph.output(graph.add(body, pair))
-    model.graphs.append(graph)
-    return model, arrays
-
-
 def fold(*args: Any, **kwargs: Any) -> Any:
-    return run_model(*stablehlo(*args, **kwargs))[0].tolist()
+    return run_model(*reduce_window_model(*args, **kwargs))[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +63,7 @@ def test_any_window_is_litert_s(data: Any) -> None:
 
     shape = numbers(4, 7)
     x = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    model, arrays = stablehlo(
+    model, arrays = reduce_window_model(
         x, numbers(1, 3), data.draw(st.sampled_from(["ADD", "STABLEHLO_MAXIMUM"])), 3,
         window_strides=numbers(1, 2), base_dilations=numbers(1, 3),
         window_dilations=numbers(1, 2), padding=numbers(-1, 3, 2 * rank),

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from build import Value, const, one_node, run, run_model
+from build import Value, const, run, run_model
 from martlet.dtypes import DType
 from martlet.errors import ModelError, RunError, UnsupportedError
-from martlet.graph import Graph, Tensor
 from oracle import agree, litert
+from region_models import scatter_model
 
 
 def ints(values, dtype=np.int32):
@@ -118,22 +118,6 @@ def test_an_unsorted_segment_must_exist():
 
 
 # STABLEHLO_SCATTER
-
-
-def scatter_model(x, indices, updates, combine, **options):
-    """A model whose second graph combines two values as `combine` does (None: takes the update)."""
-    options = {k: np.array(v) if isinstance(v, list) else v for k, v in options.items()}
-    options["update_computation_subgraph_index"] = 1
-    model, arrays = one_node(
-        "STABLEHLO_SCATTER", [x, indices, updates], options,
-        outputs=[Tensor(shape=x.shape, dtype=DType.of(x))],
-        options_type="StablehloScatterOptions",
-    )  # fmt: skip
-    region = Graph("combine")
-    a, b = (region.input(name, (), DType.of(x)) for name in "ab")
-    region.output(b if combine is None else region.add(combine, [a, b]))
-    model.graphs.append(region)
-    return model, arrays
 
 
 ROWS = {

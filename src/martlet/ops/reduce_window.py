@@ -43,7 +43,7 @@ _BODIES = {
 }  # fmt: skip
 
 
-class _Windows(NamedTuple):
+class Windows(NamedTuple):
     """One number for each dimension; padding: how much before and after."""
 
     fold: str
@@ -52,6 +52,11 @@ class _Windows(NamedTuple):
     dilations: Shape
     base_dilations: Shape
     padding: tuple[tuple[int, int], ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the windows read the input as it is."""
+        return set(self.base_dilations) == {1} and set(self.padding) == {(0, 0)}
 
     def spread(self, shape: Shape) -> Shape:
         """The input's shape once dilated and padded."""
@@ -86,7 +91,7 @@ def _numbers(call: Call, what: str, values: np.ndarray | None, count: int, defau
     return tuple(int(v) for v in values)
 
 
-def _checked(call: Call, windows: _Windows) -> _Windows:
+def _checked(call: Call, windows: Windows) -> Windows:
     for what, values in zip(windows._fields[1:5], windows[1:5], strict=True):
         call.check(
             all(v > 0 for v in values), f"{what} of the window must be positive", found=str(values)
@@ -99,7 +104,7 @@ def _checked(call: Call, windows: _Windows) -> _Windows:
     return windows
 
 
-def _stablehlo_windows(call: Call) -> _Windows:
+def _stablehlo_windows(call: Call) -> Windows:
     rank = _check_inputs(call)
     dimensions = call.option("window_dimensions")
     call.check(dimensions is not None and len(dimensions) > 0, "the window has no dimensions")
@@ -114,7 +119,7 @@ def _stablehlo_windows(call: Call) -> _Windows:
         )
     )
     pairs = tuple(zip(padding[::2], padding[1::2], strict=True))
-    return _checked(call, _Windows(_body(call), sizes, strides, dilations, base, pairs))
+    return _checked(call, Windows(_body(call), sizes, strides, dilations, base, pairs))
 
 
 def _body(call: Call) -> str:
@@ -129,7 +134,7 @@ def _body(call: Call) -> str:
     return _BODIES[ops[0]]
 
 
-def _plain_windows(call: Call) -> _Windows | None:
+def _plain_windows(call: Call) -> Windows | None:
     """None while the window, which is in inputs 2 to 4, is not known."""
     rank = _check_inputs(call)
     fold = call.option("reduce_function")
@@ -145,29 +150,25 @@ def _plain_windows(call: Call) -> _Windows | None:
         )
         given.append(tuple(int(v) for v in values.ravel()))
     sizes, strides, dilations = given
-    return _checked(call, _Windows(fold, sizes, strides, dilations, (1,) * rank, ((0, 0),) * rank))
+    return _checked(call, Windows(fold, sizes, strides, dilations, (1,) * rank, ((0, 0),) * rank))
 
 
-def _windows(call: Call) -> _Windows | None:
+def windows_of(call: Call) -> Windows | None:
     return _plain_windows(call) if call.op == "REDUCE_WINDOW" else _stablehlo_windows(call)
 
 
 def _infer(call: Call) -> list[Spec]:
-    windows = _windows(call)
+    windows = windows_of(call)
     if windows is None:
         return [Spec(call.dtype(0), None)]
     return [Spec(call.dtype(0), windows.reduced(windows.spread(call.shape(0))))]
 
 
-def _spread(call: Call, x: np.ndarray, initial: np.ndarray, windows: _Windows) -> np.ndarray:
-    shape = windows.spread(x.shape)
-    if set(windows.base_dilations) == {1} and set(windows.padding) == {(0, 0)}:
-        return x
-    call.session.reserve(math.prod(shape) * x.itemsize, call.place)
-    spread = np.full(shape, initial.ravel()[0], x.dtype)
+def spread_slices(windows: Windows, shape: Shape) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Which elements of the input are kept, and where they go in what is spread and padded."""
     source, target = [], []
     for size, step, (before, _), room in zip(
-        x.shape, windows.base_dilations, windows.padding, shape, strict=True
+        shape, windows.base_dilations, windows.padding, windows.spread(shape), strict=True
     ):
         # Element i goes to before + i step: those from 0 to room - 1 are kept.
         first = max(-(before // step), 0)
@@ -176,12 +177,22 @@ def _spread(call: Call, x: np.ndarray, initial: np.ndarray, windows: _Windows) -
         start = before + first * step
         target.append(slice(start, start + (last - first) * step + 1 if last >= first else start,
                             step))  # fmt: skip
-    spread[tuple(target)] = x[tuple(source)]
+    return tuple(source), tuple(target)
+
+
+def _spread(call: Call, x: np.ndarray, initial: np.ndarray, windows: Windows) -> np.ndarray:
+    if windows.plain:
+        return x
+    shape = windows.spread(x.shape)
+    call.session.reserve(math.prod(shape) * x.itemsize, call.place)
+    spread = np.full(shape, initial.ravel()[0], x.dtype)
+    source, target = spread_slices(windows, x.shape)
+    spread[target] = x[source]
     return spread
 
 
 def _evaluate(call: Call, x: np.ndarray, initial: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    windows = _windows(call)
+    windows = windows_of(call)
     assert windows is not None  # in a run every input has a value
     x = _spread(call, x, initial, windows)
     shape = windows.reduced(x.shape)
