@@ -12,6 +12,7 @@ An index that is out of range is not followed. It is written to a status, two wo
     reverse_*           the first so many rows of sequences backwards, units: rows
     update_rows_*       rows of bytes put where begins say, units: bytes
     gather_windows_*    blocks of rows of bytes that begin where index vectors say, units: bytes
+    gather_apart_i*_*   the same of elements that lie apart, units: elements
     copy_unless_same    bytes, where source and target are not one, units: bytes
 
 The last part of most names is the type of the indices.
@@ -29,6 +30,7 @@ from martlet.kernels.targets import Target
 
 INDICES = ("i32", "i64")
 SUMS = ("float", "i32", "i64")
+APART = ("i32", "i64")
 
 
 def _complain(
@@ -242,6 +244,20 @@ def gather_windows(
             copy_bytes(k, source + (x_at + begin), target + (y_at + begin), end - begin)
 
 
+def gather_apart(
+    k: Builder, x: Pointer, y: Pointer, begins: Pointer, limits: Pointer, strides: Pointer,
+    depth: Value, window: Value, pitch: Value, x_step: Value, y_step: Value, *values: Value,
+) -> None:  # fmt: skip
+    """Windows of `window` elements, of which those of a row are `x_step` and `y_step` apart."""
+    *fields, first, last = values
+    for vector, start, stop, _ in _runs(k, window, first, last):
+        source = x + _moved_inside(k, begins + vector * depth, limits, strides, depth)
+        target = y + vector * pitch
+        for (x_at, y_at), begin, end in rows(k, fields, start, stop):
+            for i in k.range(begin, end):
+                k.store(target, y_at + i * y_step, k.scalar(source, x_at + i * x_step))
+
+
 def update_rows(
     k: Builder, x: Pointer, y: Pointer, begins: Pointer, limits: Pointer, strides: Pointer,
     rank: Value, *values: Value,
@@ -306,6 +322,18 @@ def kernels(target: Target) -> list[Kernel]:
                     ),
                 )
             )  # fmt: skip
+        found += [
+            Kernel(
+                f"gather_apart_{element}_{index}", gather_apart,
+                arguments(
+                    f"x: *{element}", f"y: *{element}", f"begins: *{index}", "limits: *i64",
+                    "strides: *i64",
+                    *_numbers("depth", "window", "pitch", "x_step", "y_step"),
+                    *row_fields("x", "y"),
+                ),
+            )
+            for element in APART
+        ]  # fmt: skip
         found += [
             Kernel(
                 f"scatter_{element}_{index}", scatter,

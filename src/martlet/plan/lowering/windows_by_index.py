@@ -7,6 +7,7 @@ numbers of each index vector must lie side by side.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from martlet.plan.lowering.strides import (
     parts,
     row_arguments,
 )
+
+APART = {4: "i32", 8: "i64"}
+"""Bytes of elements that kernels move one by one."""
 
 
 def _side_by_side(lowering: Lowering) -> bool:
@@ -51,28 +55,36 @@ def gather(lowering: Lowering) -> bool:
     if 0 in y:
         return True
     itemsize = call.dtype(0).numpy.itemsize
-    x_strides, y_strides = _strides(x, itemsize), _strides(y, itemsize)
-    window = [sizes[axis] for axis in kept]
+    x_strides, y_strides = _strides(x, 1), _strides(y, 1)
     shape, (xs, ys) = collapse(
-        (*window, itemsize), (*(x_strides[axis] for axis in kept), 1),
-        (*(y_strides[d] for d in offsets), 1),
+        [sizes[axis] for axis in kept], [x_strides[axis] for axis in kept],
+        [y_strides[d] for d in offsets],
     )  # fmt: skip
-    if not shape or (xs[-1], ys[-1]) != (1, 1):
-        shape, xs, ys = (*shape, 1), (*xs, 1), (*ys, 1)  # a row for each byte
+    name, unit, ends = "windows", itemsize, []
+    if shape and (xs[-1], ys[-1]) != (1, 1) and itemsize in APART:
+        name, unit, ends = f"apart_{APART[itemsize]}", 1, [xs[-1], ys[-1]]
+    elif not shape or (xs[-1], ys[-1]) != (1, 1):  # a row for each element
+        shape, xs, ys = (*shape, 1), (*xs, 1), (*ys, 1)
     if count_parts(shape) > MOST_PARTS:
         return False
     limits = _table(lowering, [x[axis] - sizes[axis] for axis in starts])
-    strides = _table(lowering, [x_strides[axis] for axis in starts])
-    pitch = y_strides[batches[-1]] if batches else 0
-    for (x_start, y_start), rows, (xt, yt) in parts(shape, xs, ys):
-        units = math.prod(batch) * math.prod(rows)
+    strides = _table(lowering, [x_strides[axis] * unit for axis in starts])
+    pitch = y_strides[batches[-1]] * unit if batches else 0
+    for (x_start, y_start), (*outer, row), (xt, yt) in parts(shape, xs, ys):
+        window = (*outer, row * unit)
+        units = math.prod(batch) * math.prod(window)
         lowering.step(
-            f"gather_windows_{INDICES[call.dtype(1)]}", lowering.input(0).at(x_start),
-            lowering.output().at(y_start), lowering.input(1), limits, strides, len(starts),
-            math.prod(rows), pitch, *row_arguments(rows, xt, yt),
-            units=units, grain=grain(lowering, units, LEAST_BYTES, CACHE_LINE),
+            f"gather_{name}_{INDICES[call.dtype(1)]}", lowering.input(0).at(x_start * itemsize),
+            lowering.output().at(y_start * itemsize), lowering.input(1), limits, strides,
+            len(starts), math.prod(window), pitch, *ends,
+            *row_arguments(window, _times(xt, unit), _times(yt, unit)),
+            units=units, grain=grain(lowering, units, LEAST_BYTES * unit // itemsize, CACHE_LINE),
         )  # fmt: skip
     return True
+
+
+def _times(steps: Sequence[int], unit: int) -> tuple[int, ...]:
+    return tuple(step * unit for step in steps)
 
 
 @lowers("STABLEHLO_SCATTER", overwrites=(0,))
