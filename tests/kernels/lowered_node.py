@@ -18,10 +18,11 @@ from martlet.ops.operator import Spec
 from martlet.plan.costs import COSTS
 from martlet.plan.lowering import Lowering, Ref, lowering_of
 from martlet.runtime.session import Session
-from native import Inside, guarded, run_kernel
+from native import Inside, guarded, host_targets, run_kernel
 from packed_weights import pack_all
 
 AVX2 = TARGETS["x86-64-avx2"]
+HOST = host_targets()[0]
 
 
 @cache
@@ -54,22 +55,24 @@ def compute(
     inputs: Sequence[Any],
     options: Any = None,
     split: int | None = None,
+    threads: int = 1,
     **kwargs: Any,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(outputs of the node's kernels, its outputs in NumPy)."""
-    return compute_model(target, *one_node(op, inputs, options, **kwargs), split)
+    return compute_model(target, *one_node(op, inputs, options, **kwargs), split, threads)
 
 
 def compute_model(
-    target: Target, model: Model, arrays: Sequence[np.ndarray], split: int | None = None
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    target: Target, model: Model, arrays: Sequence[np.ndarray], split: int | None = None,
+    threads: int = 1,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
     """The same of a model of one node.
 
     Every tensor ends where a page begins that must not be touched, so that few are aligned.
-    split: how many units each call gets.
+    split: how many units each call gets. threads: for how many it is lowered.
     """
     op, expected = model.main.nodes[0].op, run_model(model, arrays)
-    lowering = lower(model, arrays, target=target)
+    lowering = lower(model, arrays, threads, target)
     assert lowering is not None, f"{op} is not lowered"
     pack_all(lowering.packing, target, split)
     graph = model.main

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import const
-from lowered import lower, meaning, run_lowered
+from build import const, one_node
+from lowered_node import HOST, compute, lower
 from martlet.kernels.targets import Target
 from native import targets
 from pitched_node import compute_pitched
@@ -24,8 +24,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def check(inputs: list[Any], options: dict[str, Any], threads: int = 1) -> None:
-    result = run_lowered("DEPTHWISE_CONV_2D", inputs, options, threads)
-    expected = meaning("DEPTHWISE_CONV_2D", inputs, options)
+    (result,), (expected,) = compute(HOST, "DEPTHWISE_CONV_2D", inputs, options, threads=threads)
     size = max(float(np.abs(expected).max(initial=0)), 1e-3)
     np.testing.assert_allclose(result, expected, atol=1e-5 * size)
 
@@ -33,7 +32,7 @@ def check(inputs: list[Any], options: dict[str, Any], threads: int = 1) -> None:
 def kernel_of(size: int, window: int, stride: int, padding: str = "SAME", **more: Any) -> str:
     inputs = [normal(1, size, size, 8), const(normal(1, window, window, 8)), None]
     options = {"padding": padding, "stride_h": stride, "stride_w": stride, **more}
-    lowering, *_ = lower("DEPTHWISE_CONV_2D", inputs, options)
+    lowering = lower(*one_node("DEPTHWISE_CONV_2D", inputs, options))
     assert lowering is not None
     return lowering.steps[0].kernel
 
@@ -137,7 +136,7 @@ def test_several_outputs_among_others(channels: int, multiplier: int, target: Ta
 def test_weights_that_are_computed_take_the_general_kernel() -> None:
     options = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
     inputs = [normal(1, 20, 20, 16), normal(1, 3, 3, 16), normal(16)]
-    lowering, *_ = lower("DEPTHWISE_CONV_2D", inputs, options)
+    lowering = lower(*one_node("DEPTHWISE_CONV_2D", inputs, options))
     assert lowering is not None
     assert lowering.steps[0].kernel == "depthwise_f32"
     check(inputs, options)
@@ -145,8 +144,6 @@ def test_weights_that_are_computed_take_the_general_kernel() -> None:
 
 def test_an_image_without_windows_takes_no_step() -> None:
     inputs = [normal(0, 5, 5, 3), const(normal(1, 3, 3, 3)), None]
-    lowering, *_ = lower(
-        "DEPTHWISE_CONV_2D", inputs, {"padding": "SAME", "stride_h": 1, "stride_w": 1}
-    )
+    lowering = lower(*one_node("DEPTHWISE_CONV_2D", inputs, PLAIN))
     assert lowering is not None
     assert lowering.steps == []

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import const
-from lowered import TARGET, lower, meaning, run_lowered
+from build import const, one_node
+from lowered_node import HOST, compute, is_lowered, lower
 from martlet.kernels.forms import TILES, Tile
 from martlet.kernels.targets import Target
 from martlet.plan.costs import COSTS
@@ -30,10 +30,9 @@ def options(padding: str = "SAME", stride: int = 1, **more: Any) -> dict[str, An
 
 
 def check(
-    op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1, target: Target = TARGET
+    op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1, target: Target = HOST
 ) -> None:
-    result = run_lowered(op, inputs, opts, threads, target)
-    expected = meaning(op, inputs, opts)
+    (result,), (expected,) = compute(target, op, inputs, opts, threads=threads)
     assert result.shape == expected.shape
     size = max(float(np.abs(expected).max(initial=0)), 1e-3)
     np.testing.assert_allclose(result, expected, atol=1e-5 * size)
@@ -86,7 +85,7 @@ def test_every_tile_and_every_remainder(
 
 def test_a_window_as_large_as_the_image_is_a_matrix_product() -> None:
     inputs = [normal(3, 20, 20, 2), const(normal(5, 20, 20, 2)), const(normal(5))]
-    lowering, *_ = lower("CONV_2D", inputs, options("VALID"))
+    lowering = lower(*one_node("CONV_2D", inputs, options("VALID")))
     assert lowering is not None
     assert lowering.steps[0].kernel.startswith("gemm_f32")
     check("CONV_2D", inputs, options("VALID"))
@@ -94,7 +93,7 @@ def test_a_window_as_large_as_the_image_is_a_matrix_product() -> None:
 
 def test_windows_of_1x1_are_a_matrix_product() -> None:
     inputs = [normal(1, 7, 7, 40), const(normal(30, 1, 1, 40)), const(normal(30))]
-    lowering, *_ = lower("CONV_2D", inputs, options())
+    lowering = lower(*one_node("CONV_2D", inputs, options()))
     assert lowering is not None
     assert lowering.steps[0].kernel.startswith("gemm_f32")
     check("CONV_2D", inputs, options())
@@ -113,7 +112,8 @@ def test_fused_activations(activation: str) -> None:
 
 def test_infinite_sums_become_the_largest_numbers() -> None:
     x = np.array([[np.inf], [-np.inf], [np.nan]], np.float32)
-    result = run_lowered("FULLY_CONNECTED", [x, const(np.ones((1, 1), np.float32))])
+    inputs = [x, const(np.ones((1, 1), np.float32))]
+    (result,), _ = compute(HOST, "FULLY_CONNECTED", inputs)
     largest = np.finfo(np.float32).max
     np.testing.assert_array_equal(result, np.array([[largest], [-largest], [np.nan]]))
 
@@ -129,9 +129,10 @@ def test_dense_layers_read_any_shape_as_rows() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 24, 70])
 def test_results_are_the_same_on_any_number_of_threads(channels: int) -> None:
     inputs = [normal(1, 30, 30, 20), const(normal(channels, 3, 3, 20)), const(normal(channels))]
-    alone = run_lowered("CONV_2D", inputs, options())
+    alone, _ = compute(HOST, "CONV_2D", inputs, options())
     for threads in (2, 3, 8):
-        np.testing.assert_array_equal(run_lowered("CONV_2D", inputs, options(), threads), alone)
+        found, _ = compute(HOST, "CONV_2D", inputs, options(), threads=threads)
+        np.testing.assert_array_equal(found, alone)
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
@@ -170,7 +171,8 @@ def test_groups_are_products_of_some_channels(window: tuple[int, int], threads: 
 
 def test_huge_windows_stay_with_numpy() -> None:
     image = normal(1, 20, 20, 4)
-    assert lower("CONV_2D", [image, const(normal(4, 17, 17, 4)), None], options())[0] is None
+    inputs = [image, const(normal(4, 17, 17, 4)), None]
+    assert not is_lowered("CONV_2D", inputs, options())
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
@@ -196,7 +198,7 @@ def test_images_that_lie_among_others_with_the_neighbours_work(
 def test_rows_of_dense_layers_lie_among_others() -> None:
     for wider in ((0, 0), (3, 2)):
         found, expected, _ = compute_pitched(
-            TARGET, "FULLY_CONNECTED", [normal(1, 5, 1, 7), const(normal(18, 7)), None],
+            HOST, "FULLY_CONNECTED", [normal(1, 5, 1, 7), const(normal(18, 7)), None],
             wider=wider, activation="RELU",
         )  # fmt: skip
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -205,11 +207,14 @@ def test_rows_of_dense_layers_lie_among_others() -> None:
 @pytest.mark.parametrize("op", ["CONV_2D", "FULLY_CONNECTED"])
 def test_residuals_have_pitches_of_their_own(op: str) -> None:
     if op == "CONV_2D":
-        _, step, _ = lower(op, [normal(1, 2, 2, 6), const(normal(9, 1, 1, 6)), None], options())
+        alone = lower(
+            *one_node(op, [normal(1, 2, 2, 6), const(normal(9, 1, 1, 6)), None], options())
+        )
     else:
-        _, step, _ = lower(op, [normal(4, 6), const(normal(9, 6)), None])
-    lowering = Lowering(step.call, COSTS["x86-64-avx2"], 1, Fused(residual=99), {99: 40})
-    function = lowering_of(step.call)
+        alone = lower(*one_node(op, [normal(4, 6), const(normal(9, 6)), None]))
+    assert alone is not None
+    lowering = Lowering(alone.call, COSTS["x86-64-avx2"], 1, Fused(residual=99), {99: 40})
+    function = lowering_of(alone.call)
     assert function is not None
     assert function(lowering)
     (native,) = lowering.steps

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build import const
-from lowered import lower
+from build import const, one_node
+from lowered_node import lower
 from martlet.kernels.forms import STEMS, Stem
 from martlet.kernels.targets import Target
 from martlet.kernels.winograd import tile_of
@@ -61,7 +61,7 @@ def test_zeros_around_and_an_activation_behind(stem: Stem, target: Target) -> No
 def test_other_windows_and_narrow_images_take_the_general_kernel() -> None:
     def kernel(size: int, stem: Stem, **more: int) -> str:
         inputs = operands(stem, (1, size, size), 16)
-        lowering, *_ = lower("CONV_2D", inputs, {**options(stem, "SAME"), **more})
+        lowering = lower(*one_node("CONV_2D", inputs, {**options(stem, "SAME"), **more}))
         assert lowering is not None
         return lowering.steps[-1].kernel
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from build import const
-from lowered import lower, meaning, run_lowered
+from build import const, one_node
+from lowered_node import HOST, compute, lower
 from martlet.kernels.forms import PRODUCTS, strassen_slot, tile_of
 from martlet.kernels.slots import SLOT_FLAG
 from martlet.kernels.strassen import kernels
@@ -164,11 +164,10 @@ def test_layers_mean_what_they_mean_in_numpy(threads: int, activation: str) -> N
     inputs, options = [x, const(weights), const(bias)], {
         **PLAIN, "fused_activation_function": activation
     }  # fmt: skip
-    lowering, *_ = lower("CONV_2D", inputs, options, threads)
+    lowering = lower(*one_node("CONV_2D", inputs, options), threads)
     assert lowering is not None
     assert lowering.steps[-1].kernel == "strassen_f32"
-    expected = meaning("CONV_2D", inputs, options)
-    result = run_lowered("CONV_2D", inputs, options, threads)
+    (result,), (expected,) = compute(HOST, "CONV_2D", inputs, options, threads=threads)
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
@@ -186,7 +185,7 @@ def test_layers_among_others_with_an_activation_behind(target: Target) -> None:
 def test_uneven_weights_are_left_to_the_direct_product() -> None:
     for scale, kernel in ((1, "strassen"), (8, "strassen"), (1000, "gemm"), (1e-3, "gemm")):
         x, weights, bias = layer((1, 14, 14, 512), 128, scale)
-        lowering, *_ = lower("CONV_2D", [x, const(weights), const(bias)], PLAIN)
+        lowering = lower(*one_node("CONV_2D", [x, const(weights), const(bias)], PLAIN))
         assert lowering is not None
         assert lowering.steps[-1].kernel.startswith(kernel)
 
@@ -194,7 +193,7 @@ def test_uneven_weights_are_left_to_the_direct_product() -> None:
 def test_what_is_no_number_does_not_leave_its_image() -> None:
     x, weights, bias = layer((2, 9, 13, 400), 160)
     x[0, 0, 0, 0] = np.nan
-    result = run_lowered("CONV_2D", [x, const(weights), const(bias)], PLAIN)
+    (result,), _ = compute(HOST, "CONV_2D", [x, const(weights), const(bias)], PLAIN)
     assert np.isnan(result[0, 0, 0]).all()
     assert np.isfinite(result[1]).all()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build import const, one_node
-from lowered import TARGET, lower, meaning, run_lowered
+from lowered_node import HOST, compute, lower
 from martlet.kernels.forms import FORMS, tile_of
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
@@ -50,8 +50,7 @@ def form_of(size: int, window: tuple[int, int], depth: int, channels: int) -> st
 
 
 def check(inputs: Any, options: dict[str, Any], threads: int = 1) -> None:
-    result = run_lowered("CONV_2D", inputs, options, threads)
-    expected = meaning("CONV_2D", inputs, options)
+    (result,), (expected,) = compute(HOST, "CONV_2D", inputs, options, threads=threads)
     assert result.shape == expected.shape
     np.testing.assert_allclose(result, expected, atol=TOLERANCE)
 
@@ -109,9 +108,10 @@ def test_a_residual_is_read_with_its_own_pitch() -> None:
 @pytest.mark.parametrize("window", WINDOWS)
 def test_results_are_the_same_on_any_number_of_threads(window: tuple[int, int]) -> None:
     inputs = operands((1, 21, 22, 30), window, 70)
-    alone = run_lowered("CONV_2D", inputs, PLAIN)
+    alone, _ = compute(HOST, "CONV_2D", inputs, PLAIN)
     for threads in (2, 3, 8):
-        np.testing.assert_array_equal(run_lowered("CONV_2D", inputs, PLAIN, threads), alone)
+        found, _ = compute(HOST, "CONV_2D", inputs, PLAIN, threads=threads)
+        np.testing.assert_array_equal(found, alone)
 
 
 def test_large_layers_take_large_tiles_and_deep_ones_small_weights() -> None:
@@ -133,8 +133,8 @@ def test_few_places_and_few_channels_are_computed_directly() -> None:
 
 def test_strides_and_dilations_are_computed_directly() -> None:
     for more in ({"stride_h": 2}, {"dilation_w_factor": 2}):
-        lowering, *_ = lower(
-            "CONV_2D", operands((1, 30, 30, 32), (3, 3), 32), {**PLAIN, **more}, target=TARGET
+        lowering = lower(
+            *one_node("CONV_2D", operands((1, 30, 30, 32), (3, 3), 32), {**PLAIN, **more})
         )
         assert lowering is not None
         assert lowering.steps[0].kernel.startswith("conv_f32")
