@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -62,6 +62,18 @@ def compute(
     return compute_model(target, *one_node(op, inputs, options, **kwargs), split, threads)
 
 
+def check(
+    target: Target, op: str, inputs: Sequence[Any], options: Any = None, split: int | None = None,
+    threads: int = 1, **kwargs: Any,
+) -> np.ndarray:  # fmt: skip
+    """The output of a node's kernels, which is that of NumPy to 1e-5 of the largest number."""
+    (found,), (expected,) = compute(target, op, inputs, options, split, threads, **kwargs)
+    assert found.shape == expected.shape
+    size = max(float(np.abs(expected).max(initial=0)), 1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * size)
+    return found
+
+
 def compute_model(
     target: Target, model: Model, arrays: Sequence[np.ndarray], split: int | None = None,
     threads: int = 1,
@@ -79,24 +91,32 @@ def compute_model(
     tensors = dict(zip(graph.inputs, map(guarded, arrays), strict=True))
     for i, array in zip(graph.outputs, expected, strict=True):
         tensors[i] = guarded(np.full_like(array, 77))
+    run_steps(lowering, tensors, target, split)
+    return [tensors[i] for i in graph.outputs], expected
+
+
+def run_steps(
+    lowering: Lowering, tensors: Mapping[int, np.ndarray], target: Target, split: int | None = None
+) -> None:
+    """Run the steps of a node on these tensors; constants and scratch lie at pages that must not
+    be touched. No step may complain of its data."""
     places: dict[str, Any] = {
         "tensor": tensors,
         "data": [guarded(array) for array in lowering.constants],
-        "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
+        "scratch": [guarded(np.full(n, 77, np.uint8)) for n in lowering.scratch_bytes],
         "slots": [guarded(np.zeros(lowering.threads * SLOT_FLAG, np.int64))],
     }
     words = guarded(np.zeros(2 * len(lowering.statuses), np.int64))
     places["status"] = [words[2 * i :] for i in range(len(lowering.statuses))]
     for step in lowering.steps:
         kernel = _kernels(target)[step.kernel]
-        block = []
+        block: list[Any] = []
         for value, argument in zip(step.arguments, kernel.arguments, strict=True):
             assert isinstance(value, Ref) == argument.pointer
             assert isinstance(value, float) == (not argument.pointer and argument.type.is_float)
-            address = isinstance(value, Ref)
-            block.append(
-                Inside(places[value.kind][value.index], value.offset) if address else value
-            )
+            if isinstance(value, Ref):
+                block.append(Inside(places[value.kind][value.index], value.offset))
+            else:
+                block.append(value)
         run_kernel(kernel, target, *block, units=step.units, split=split)
     assert not words.any()
-    return [tensors[i] for i in graph.outputs], expected

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from build import one_node, run_model
-from martlet.kernels.kernel import Kernel
-from martlet.kernels.registry import kernels_of
-from martlet.kernels.slots import SLOT_FLAG
+from lowered_node import run_steps
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
 from martlet.plan.costs import COSTS
-from martlet.plan.lowering import Fused, Lowering, Ref, lowering_of
+from martlet.plan.lowering import Fused, Lowering, lowering_of
 from martlet.runtime.session import Session
-from native import Inside, guarded, run_kernel
+from native import guarded
 from packed_weights import pack_all
 
 UNTOUCHED = 77.0
 IMAGE, OUTPUT, RESIDUAL = 1000, 1001, 1002  # tensors in place of the node's own
-
-
-@cache
-def _kernels(target: Target) -> dict[str, Kernel]:
-    return {k.name: k for k in kernels_of(target) if isinstance(k, Kernel)}
 
 
 def compute_pitched(
@@ -84,18 +76,7 @@ def compute_pitched(
     if residual is not None:
         tensors[RESIDUAL] = _widened(residual, pitches[RESIDUAL], np.nan)
     tensors[OUTPUT] = _widened(np.full_like(expected, np.nan), pitches[OUTPUT], UNTOUCHED)
-    places: dict[str, Any] = {
-        "tensor": tensors,
-        "data": [guarded(array) for array in lowering.constants],
-        "scratch": [guarded(np.zeros(n, np.uint8)) for n in lowering.scratch_bytes],
-        "slots": [guarded(np.zeros(lowering.threads * SLOT_FLAG, np.int64))],
-    }
-    for native in lowering.steps:
-        block = [
-            Inside(places[a.kind][a.index], a.offset) if isinstance(a, Ref) else a
-            for a in native.arguments
-        ]
-        run_kernel(_kernels(target)[native.kernel], target, *block, units=native.units, split=split)
+    run_steps(lowering, tensors, target, split)
     rows = np.full((*expected.shape[:-1], pitches[OUTPUT]), UNTOUCHED, np.float32)
     flat = rows.reshape(-1)
     flat[: tensors[OUTPUT].size] = tensors[OUTPUT]

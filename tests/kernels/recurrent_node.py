@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from lowered_node import _kernels, lower
+from lowered_node import lower, run_steps
 from martlet.graph import ABSENT, Model
 from martlet.kernels.targets import Target
 from martlet.ops.operator import Spec
-from martlet.plan.lowering import Ref
 from martlet.runtime.session import Session
-from native import Inside, guarded, run_kernel
+from native import guarded
 from packed_weights import pack_all
 
 
@@ -45,21 +43,7 @@ def check(
         tensors.update(zip(graph.inputs, map(guarded, arrays), strict=True))
         for i, array in zip(graph.outputs, expected, strict=True):
             tensors[i] = guarded(np.full_like(array, 77))
-        places: dict[str, Any] = {
-            "tensor": tensors,
-            "data": [guarded(array) for array in lowering.constants],
-            "scratch": [guarded(np.full(n, 77, np.uint8)) for n in lowering.scratch_bytes],
-        }
-        for step in lowering.steps:
-            kernel = _kernels(target)[step.kernel]
-            block = [
-                Inside(places[value.kind][value.index], value.offset)
-                if isinstance(value, Ref)
-                else float(value) if argument.type.is_float
-                else value
-                for value, argument in zip(step.arguments, kernel.arguments, strict=True)
-            ]  # fmt: skip
-            run_kernel(kernel, target, *block, units=step.units, split=split)
+        run_steps(lowering, tensors, target, split)
         found = [tensors[i] for i in (*graph.outputs, *states)]
         expected = [*expected, *(numpy.variable(0, i) for i in states)]
         for a, b in zip(found, expected, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lowered_node
 from build import const, one_node
 from lowered_node import HOST, compute, is_lowered, lower
 from martlet.kernels.forms import TILES, Tile
@@ -32,10 +33,7 @@ def options(padding: str = "SAME", stride: int = 1, **more: Any) -> dict[str, An
 def check(
     op: str, inputs: list[Any], opts: dict[str, Any], threads: int = 1, target: Target = HOST
 ) -> None:
-    (result,), (expected,) = compute(target, op, inputs, opts, threads=threads)
-    assert result.shape == expected.shape
-    size = max(float(np.abs(expected).max(initial=0)), 1e-3)
-    np.testing.assert_allclose(result, expected, atol=1e-5 * size)
+    lowered_node.check(target, op, inputs, opts, threads=threads)
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)

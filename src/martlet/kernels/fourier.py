@@ -23,8 +23,8 @@ column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from martlet.kernels.kernel import Kernel
 from martlet.kernels.language import F32, F64, I64, Builder, Pointer, Value, arguments
@@ -109,13 +109,19 @@ class _Transform:
         return self.room(self.stages)
 
 
-@contextmanager
-def _slot(
-    k: Builder, flags: Pointer, slots: Value, scratch: Pointer, slot: Value
-) -> Iterator[Pointer]:
-    """Scratch of its own for the code inside."""
+def _groups(
+    k: Builder, transforms: Value, fields: Sequence[Any]
+) -> Iterator[tuple[_Transform, list[Value]]]:
+    """For each group the transforms, in a slot that they have for themselves, and their numbers.
+
+    fields: the arguments from `roots` on.
+    """
+    roots, count, stages, flags, slots, scratch, slot, first, last = fields
+    lanes = k.lanes // 2
     number = _take_slot(k, flags, slots)
-    yield scratch + number * slot
+    group = _Transform(k, roots, count, stages, scratch + number * slot)
+    for unit in k.range(first, last):
+        yield group, [k.minimum(unit * lanes + lane, transforms - 1) for lane in range(lanes)]
     k.atomic_add(flags + number * SLOT_FLAG, -1)
 
 
@@ -138,57 +144,44 @@ def _scatter(k: Builder, places: list[Pointer], i: Value, z: Complex) -> None:
 
 def rfft_rows(
     k: Builder, x: Pointer, y: Pointer, rows: Value, used: Value, length: Value, x_pitch: Value,
-    x_matrix: Value, bins: Value, y_matrix: Value, roots: Pointer, count: Value, stages: Value,
-    flags: Pointer, slots: Value, scratch: Pointer, slot: Value, first: Value, last: Value,
+    x_matrix: Value, bins: Value, y_matrix: Value, *fields: Any,
 ) -> None:  # fmt: skip
-    lanes = k.lanes // 2
-    zero = k.zeros(F64, lanes)
-    with _slot(k, flags, slots, scratch, slot) as place:
-        transform = _Transform(k, roots, count, stages, place)
-        before = transform.room(k.constant(0, I64))
-        for unit in k.range(first, last):
-            numbers = [k.minimum(unit * lanes + lane, rows - 1) for lane in range(lanes)]
-            sources = [x + (n // used * x_matrix + n % used * x_pitch) for n in numbers]
-            targets = [y + (n // used * y_matrix + n % used * bins) * 2 for n in numbers]
-            pairs = length // 2
-            for i in k.range(0, pairs):
-                before.store(i, _gather(k, sources, i * 2))
-            with k.when(pairs * 2 < length):
-                alone = zero
-                for lane, source in enumerate(sources):
-                    alone = k.with_lane(alone, lane, k.scalar(source, length - 1).to(F64))
-                before.store(pairs, (alone, zero))
-            for i in k.range((length + 1) // 2, count):
-                before.store(i, (zero, zero))
-            after = transform.run(k.constant(2, I64))
-            for i in k.range(0, count + 1):
-                a, b = after.load(i & (count - 1)), after.load((count - i) & (count - 1))
-                even = (a[0] + b[0]) * 0.5, (a[1] - b[1]) * 0.5
-                odd = (a[1] + b[1]) * 0.5, (b[0] - a[0]) * 0.5
-                odd = _times(k, odd, transform.root(i))
-                _scatter(k, targets, i * 2, (even[0] + odd[0], even[1] + odd[1]))
+    for group, numbers in _groups(k, rows, fields):
+        sources = [x + (n // used * x_matrix + n % used * x_pitch) for n in numbers]
+        targets = [y + (n // used * y_matrix + n % used * bins) * 2 for n in numbers]
+        before, zero, count = group.room(k.constant(0, I64)), k.zeros(F64, group.lanes), group.count
+        pairs = length // 2
+        for i in k.range(0, pairs):
+            before.store(i, _gather(k, sources, i * 2))
+        with k.when(pairs * 2 < length):
+            alone = zero
+            for lane, source in enumerate(sources):
+                alone = k.with_lane(alone, lane, k.scalar(source, length - 1).to(F64))
+            before.store(pairs, (alone, zero))
+        for i in k.range((length + 1) // 2, count):
+            before.store(i, (zero, zero))
+        after = group.run(k.constant(2, I64))
+        for i in k.range(0, count + 1):
+            a, b = after.load(i & (count - 1)), after.load((count - i) & (count - 1))
+            even = (a[0] + b[0]) * 0.5, (a[1] - b[1]) * 0.5
+            odd = (a[1] + b[1]) * 0.5, (b[0] - a[0]) * 0.5
+            odd = _times(k, odd, group.root(i))
+            _scatter(k, targets, i * 2, (even[0] + odd[0], even[1] + odd[1]))
 
 
 def fft_columns(
-    k: Builder, y: Pointer, columns: Value, bins: Value, used: Value, y_matrix: Value,
-    roots: Pointer, count: Value, stages: Value, flags: Pointer, slots: Value, scratch: Pointer,
-    slot: Value, first: Value, last: Value,
-) -> None:  # fmt: skip
-    lanes = k.lanes // 2
-    zero = k.zeros(F64, lanes)
-    with _slot(k, flags, slots, scratch, slot) as place:
-        transform = _Transform(k, roots, count, stages, place)
-        before = transform.room(k.constant(0, I64))
-        for unit in k.range(first, last):
-            numbers = [k.minimum(unit * lanes + lane, columns - 1) for lane in range(lanes)]
-            places = [y + (n // bins * y_matrix + n % bins) * 2 for n in numbers]
-            for i in k.range(0, used):
-                before.store(i, _gather(k, places, i * bins * 2))
-            for i in k.range(used, count):
-                before.store(i, (zero, zero))
-            after = transform.run(k.constant(1, I64))
-            for i in k.range(0, count):
-                _scatter(k, places, i * bins * 2, after.load(i))
+    k: Builder, y: Pointer, columns: Value, bins: Value, used: Value, y_matrix: Value, *fields: Any
+) -> None:
+    for group, numbers in _groups(k, columns, fields):
+        places = [y + (n // bins * y_matrix + n % bins) * 2 for n in numbers]
+        before, zero = group.room(k.constant(0, I64)), k.zeros(F64, group.lanes)
+        for i in k.range(0, used):
+            before.store(i, _gather(k, places, i * bins * 2))
+        for i in k.range(used, group.count):
+            before.store(i, (zero, zero))
+        after = group.run(k.constant(1, I64))
+        for i in k.range(0, group.count):
+            _scatter(k, places, i * bins * 2, after.load(i))
 
 
 def kernels(target: Target) -> list[Kernel]:

@@ -253,6 +253,15 @@ def one_hot(lowering: Lowering) -> bool:
     return True
 
 
+def copy_operand(lowering: Lowering) -> None:
+    """Input 0 becomes the output, where it does not lie there already."""
+    nbytes = lowering.size(0) * lowering.call.dtype(0).numpy.itemsize
+    lowering.step(
+        "copy_unless_same", lowering.input(0), lowering.output(),
+        units=nbytes, grain=grain(lowering, nbytes, LEAST_BYTES, CACHE_LINE),
+    )  # fmt: skip
+
+
 @lowers("DYNAMIC_UPDATE_SLICE", overwrites=(0,))
 def dynamic_update_slice(lowering: Lowering) -> bool:
     """The operand, which may lie there already, and then the update."""
@@ -261,11 +270,7 @@ def dynamic_update_slice(lowering: Lowering) -> bool:
     if not operand or not movable(lowering):
         return False
     size = call.dtype(0).numpy.itemsize
-    nbytes = lowering.size(0) * size
-    lowering.step(
-        "copy_unless_same", lowering.input(0), lowering.output(),
-        units=nbytes, grain=grain(lowering, nbytes, LEAST_BYTES, CACHE_LINE),
-    )  # fmt: skip
+    copy_operand(lowering)
     if lowering.size(1) == 0:
         return True
     limits = [n - m for n, m in zip(operand, update, strict=True)]

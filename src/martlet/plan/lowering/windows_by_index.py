@@ -14,7 +14,7 @@ import numpy as np
 from martlet.ops.gathering import gather_window, index_vectors
 from martlet.ops.scattering import combination, scatter_window
 from martlet.plan.lowering import Lowering, lowers
-from martlet.plan.lowering.indexing import INDICES, SUMS, _strides, _table
+from martlet.plan.lowering.indexing import INDICES, SUMS, _strides, _table, copy_operand
 from martlet.plan.lowering.movement import LEAST_BYTES, movable
 from martlet.plan.lowering.strides import (
     CACHE_LINE,
@@ -106,11 +106,7 @@ def scatter(lowering: Lowering) -> bool:
     if not (movable(lowering) if combine is None else combine is np.add and dtype in SUMS):
         return False
     size = dtype.numpy.itemsize
-    nbytes = lowering.size(0) * size
-    lowering.step(
-        "copy_unless_same", lowering.input(0), lowering.output(),
-        units=nbytes, grain=grain(lowering, nbytes, LEAST_BYTES, CACHE_LINE),
-    )  # fmt: skip
+    copy_operand(lowering)
     if lowering.size(2) == 0:
         return True
     count, length, unit = math.prod(updates[:lead]), math.prod(row), size if combine is None else 1
