@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build import Value, const, run_model
+from build import Value, const, one_node, run_model
 from lstm_models import float_cell, norms
 from martlet.dtypes import DType
 from martlet.graph import ABSENT, Graph, Model, Tensor
@@ -98,7 +98,7 @@ def test_transposed_convolutions_read_them() -> None:
 
 def narrowed(model: Model) -> Model:
     """Constants of a model's node are stored in float16."""
-    graph, (node,) = model.main, model.main.nodes
+    graph, node = model.main, model.main.nodes[-1]
     for n, i in enumerate(node.inputs):
         if i != ABSENT and graph.tensors[i].is_constant and graph.tensors[i].dtype is DType.FLOAT32:
             value = constant_value(graph.tensors[i], "test")
@@ -146,6 +146,34 @@ def test_cells_read_them(name: str) -> None:
             assert [segment.step for segment in native.segments] == [None]
     for expected, found in zip(*answers, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["GATHER", "GATHER in batches", "EMBEDDING_LOOKUP"])
+@pytest.mark.parametrize("inner", [(1,), (7,), (4, 8)])
+def test_rows_of_tables_are_widened(op: str, inner: tuple[int, ...]) -> None:
+    outer = (2, 3) if op == "GATHER in batches" else ()
+    table = np.random.default_rng(4).normal(size=(*outer, 9, *inner)).astype(np.float32)
+    ids = np.array([3, 0, 8, 8, 1], np.int32)
+    inputs: list[Any] = [const(table), Value(ids)]
+    options = {"axis": 2, "batch_dims": 1} if outer else {}
+    if outer:
+        inputs[1] = Value(np.stack([ids, ids[::-1]]))
+    elif op == "EMBEDDING_LOOKUP":
+        inputs.reverse()
+    outputs = [Tensor("y", dtype=DType.FLOAT32)]
+    model, arrays = one_node(op.split()[0], inputs, options, outputs)
+    for reference in (True, False):
+        running = Session(narrowed(model), reference=reference)
+        plan = running.plan(0, declared_specs(model.main))
+        assert plan.held_bytes == 0
+        (found,) = running.run(plan, arrays)
+        wide = table.astype(np.float16).astype(np.float32)
+        halves = [wide[0][:, ids], wide[1][:, ids[::-1]]] if outer else []
+        expected = np.stack(halves) if outer else wide[ids]
+        np.testing.assert_array_equal(found, expected)
+        native = running.native(plan)
+        if native is not None:
+            assert [segment.step for segment in native.segments] == [None]
 
 
 def test_what_others_read_is_expanded_once() -> None:

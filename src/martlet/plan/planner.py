@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 # become a second copy of the weights; weights that must be expanded are exempt.
 FOLD_LIMIT = 1 << 16
 EXPANSIONS = frozenset({"DEQUANTIZE", "DENSIFY"})
-# Their weights are packed from float16 as well as from float32 (`Call.stored`), so those that only
-# they read are not expanded.
+# They read constants of float16 as well as of float32 (`Call.stored`), so what only they read is
+# not expanded.
 READ_FLOAT16 = frozenset(
     {
         "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV",
         "CONV_3D", "CONV_3D_TRANSPOSE", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN",
         "BIDIRECTIONAL_SEQUENCE_RNN", "SVDF", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        "BIDIRECTIONAL_SEQUENCE_LSTM",
+        "BIDIRECTIONAL_SEQUENCE_LSTM", "GATHER", "EMBEDDING_LOOKUP",
     }
 )  # fmt: skip
 CUSTOM_READ_FLOAT16 = frozenset({"UNIDIRECTIONAL_SEQUENCE_GRU", "Convolution2DTransposeBias"})

@@ -26,6 +26,7 @@ from martlet.plan.lowering.movement import (
     movable,
     output_block,
 )
+from martlet.plan.lowering.rowwise import Operand, result, walk
 from martlet.plan.lowering.strides import (
     CACHE_LINE,
     MOST_PARTS,
@@ -102,15 +103,20 @@ def _gather_axis(
     problem: str,
 ) -> bool:  # fmt: skip
     """Inputs `table` and `ids` as the kernels of `martlet.kernels.indexing` have them."""
-    call = lowering.call
+    call, stored = lowering.call, lowering.call.stored(table)
     if not movable(lowering, table) or lowering.size(table) == 0:
         return False
     itemsize, index = call.dtype(table).numpy.itemsize, INDICES[call.dtype(ids)]
     count = lowering.size(ids) // batches
+    if stored is not None and stored.dtype == np.float16 and itemsize == 4:
+        return _gather_widened(
+            lowering, stored, ids, size, batches, outer, inner, problem
+        )  # fmt: skip
     row = inner * itemsize
     name = "i128" if row == 16 else ELEMENTS.get(itemsize) if inner == 1 else None
     if name is None or index == "i16":
-        _gather_rows(lowering, table, ids, [size], batches, outer, row, problem)
+        x, y = lowering.input(table), lowering.output()
+        _gather_rows(lowering, x, y, ids, [size], batches, outer, row, problem)
         return True
     units = batches * outer * count
     if units:
@@ -123,19 +129,34 @@ def _gather_axis(
     return True
 
 
+def _gather_widened(
+    lowering: Lowering, table: np.ndarray, ids: int, size: int, batches: int, outer: int,
+    inner: int, problem: str,
+) -> bool:  # fmt: skip
+    """Rows of a table of float16, which then become float32."""
+    count = outer * lowering.size(ids) * inner
+    rows = lowering.scratch(2 * count)
+    _gather_rows(
+        lowering, lowering.data(table), rows, ids, [size], batches, outer, 2 * inner, problem
+    )
+    narrow = Operand(rows, (1,), 2)
+    return walk(
+        lowering, "cast_f16_f32", [narrow], result(lowering, (count,)), (count,), forms=False
+    )
+
+
 def _gather_rows(
-    lowering: Lowering, table: int, ids: int, sizes: Sequence[int], batches: int, outer: int,
+    lowering: Lowering, x: Ref, y: Ref, ids: int, sizes: Sequence[int], batches: int, outer: int,
     length: int, problem: str,
 ) -> None:  # fmt: skip
-    """Rows of `length` bytes."""
+    """Rows of `length` bytes of x to y."""
     depth = len(sizes)
     count = lowering.size(ids) // (batches * depth)
     units = batches * outer * count if length else 0
     if not units:
         return
     lowering.step(
-        f"gather_rows_{INDICES[lowering.call.dtype(ids)]}",
-        lowering.input(table), lowering.output(), lowering.input(ids),
+        f"gather_rows_{INDICES[lowering.call.dtype(ids)]}", x, y, lowering.input(ids),
         _statuses(lowering, sizes, problem), _table(lowering, sizes),
         _table(lowering, _strides(sizes, length)), length, depth, count, outer, batches,
         math.prod(sizes) * length,
@@ -151,7 +172,10 @@ def gather_nd(lowering: Lowering) -> bool:
     if depth == 0 or not movable(lowering) or lowering.size(0) == 0:
         return False
     length = math.prod(x[depth:]) * call.dtype(0).numpy.itemsize
-    _gather_rows(lowering, 0, 1, x[:depth], 1, 1, length, "an index is out of range")
+    _gather_rows(
+        lowering, lowering.input(0), lowering.output(), 1, x[:depth], 1, 1, length,
+        "an index is out of range",
+    )  # fmt: skip
     return True
 
 
