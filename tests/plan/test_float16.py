@@ -78,24 +78,6 @@ def test_results_are_those_of_float32(
         assert [segment.step for segment in native.segments] == [None]
 
 
-def test_transposed_convolutions_read_them() -> None:
-    weights = np.random.default_rng(1).normal(size=(5, 3, 3, 4)).astype(np.float16)
-    x = np.random.default_rng(2).normal(size=(1, 4, 4, 4)).astype(np.float32)
-    results = []
-    for narrow in (False, True):
-        graph = Graph()
-        shape = graph.constant(np.array([1, 8, 8, 5], np.int32))
-        stored = graph.constant(weights if narrow else weights.astype(np.float32))
-        if narrow:
-            stored = graph.add("DEQUANTIZE", [stored], outputs=[Tensor("d", weights.shape)])
-        image = graph.input("x", x.shape)
-        options = {"padding": "SAME", "stride_h": 2, "stride_w": 2}
-        y = Tensor("y", dtype=DType.FLOAT32)
-        graph.output(graph.add("TRANSPOSE_CONV", [shape, stored, image], options, outputs=[y]))
-        results += run_model(Model([graph], source="test"), [x], reference=False)
-    np.testing.assert_array_equal(*results)
-
-
 def narrowed(model: Model) -> Model:
     """Constants of a model's node are stored in float16."""
     graph, node = model.main, model.main.nodes[-1]
@@ -108,6 +90,42 @@ def narrowed(model: Model) -> Model:
             )
     graph.nodes.sort(key=lambda other: other is node)
     return model
+
+
+def transposed(op: str, weights: np.ndarray) -> tuple[Model, list[np.ndarray]]:
+    """Weights (output channels, height, width, depth), for 3-D over two slices."""
+    rng = np.random.default_rng(2)
+    bias, outputs = const(floats(rng, (5,))), [Tensor("y", dtype=DType.FLOAT32)]
+    image = Value(floats(rng, (1, 4, 4, 4)))
+    options = {"padding": "SAME", "stride_h": 2, "stride_w": 2}
+    if op == "TRANSPOSE_CONV":
+        shape = const(np.array([1, 8, 8, 5], np.int32))
+        return one_node(op, [shape, const(weights), image, bias], options, outputs)
+    if op == "CONV_3D_TRANSPOSE":
+        volume = Value(floats(rng, (1, 3, 4, 4, 4)))
+        filters = np.stack([weights, -weights]).transpose(0, 2, 3, 1, 4).copy()
+        inputs = [const(np.array([1, 6, 8, 8, 5], np.int32)), const(filters), volume, bias]
+        return one_node(op, inputs, {**options, "stride_d": 2}, outputs)
+    raw = np.frombuffer(np.array([1, 2, 2], "<i4").tobytes(), np.uint8)
+    inputs = [image, const(weights), bias]
+    return one_node(op, inputs, None, outputs, custom=True, custom_options=raw)
+
+
+@pytest.mark.parametrize(
+    "op", ["TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "Convolution2DTransposeBias"]
+)
+def test_transposed_convolutions_read_them(op: str) -> None:
+    weights = np.random.default_rng(1).normal(size=(5, 3, 3, 4)).astype(np.float16)
+    model, arrays = transposed(op, weights.astype(np.float32))
+    running = Session(narrowed(model))
+    plan = running.plan(0, declared_specs(model.main))
+    assert plan.held_bytes == 0
+    (found,) = running.run(plan, arrays)
+    (expected,) = run_model(model, arrays, reference=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    native = running.native(plan)
+    if native is not None:
+        assert [segment.step for segment in native.segments] == [None]
 
 
 def recurrent(name: str) -> tuple[Model, list[np.ndarray]]:
