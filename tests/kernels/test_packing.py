@@ -75,7 +75,8 @@ def test_parts_of_a_matrix_fill_its_panels(target: Target, dots: bool, data: st.
             part = stored[column : column + width, step : step + length]
             parts.append(Part(part, column, step))
     lowering = lowering_for(target)
-    found = packed_parts(lowering, data.draw(st.permutations(parts)), columns, depth, tile)
+    packed_parts(lowering, data.draw(st.permutations(parts)), columns, depth, tile)
+    (found,) = lowering.constants
     pack_all(lowering.packing, target, data.draw(st.sampled_from([None, 1])))
     expected = pack(whole.astype(np.float32)[None], tile, target.lanes)
     np.testing.assert_array_equal(found, expected.ravel())

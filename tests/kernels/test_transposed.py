@@ -29,6 +29,7 @@ def normal(*shape: int) -> np.ndarray:
 def node(
     image: tuple[int, ...], window: tuple[int, int], channels: int, stride: tuple[int, int],
     padding: str, more: tuple[int, int] = (0, 0), bias: str = "known", activation: str = "NONE",
+    computed: bool = False,
 ) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
     """(inputs, options); more: rows and columns of the output that no window need cover."""
     sizes = []
@@ -36,7 +37,8 @@ def node(
         size = (n - 1) * step + taps if padding == "VALID" else n * step
         sizes.append(size + (extra % step if padding == "VALID" else -(extra % step)))
     shape = np.array([image[0], *sizes, channels], np.int32)
-    inputs = [const(shape), const(normal(channels, *window, image[3])), normal(*image)]
+    weights = normal(channels, *window, image[3])
+    inputs = [const(shape), weights if computed else const(weights), normal(*image)]
     if bias:
         values = normal(channels)
         inputs.append(const(values) if bias == "known" else values)
@@ -62,14 +64,16 @@ def check(target: Target, inputs: list[Any], options: Any, split: int | None = N
     more=st.tuples(*[st.integers(0, 3)] * 2),
     bias=st.sampled_from(["", "known", "computed"]),
     activation=st.sampled_from(["NONE", "RELU", "RELU6"]),
+    computed=st.booleans(),
     split=st.sampled_from([None, 1, 2]),
 )
 def test_any_image_and_window(
     image: tuple[int, ...], window: tuple[int, int], channels: int, stride: tuple[int, int],
-    padding: str, more: tuple[int, int], bias: str, activation: str, split: int | None,
-    target: Target,
+    padding: str, more: tuple[int, int], bias: str, activation: str, computed: bool,
+    split: int | None, target: Target,
 ) -> None:  # fmt: skip
-    check(target, *node(image, window, channels, stride, padding, more, bias, activation), split)
+    inputs = node(image, window, channels, stride, padding, more, bias, activation, computed)
+    check(target, *inputs, split)
 
 
 @on_targets
@@ -133,8 +137,12 @@ def test_images_and_outputs_may_lie_among_others() -> None:
         assert native.arguments[-2:] == [6 * 6 * 7, 2 * 6 * 7]
 
 
-def test_weights_that_are_not_known_and_long_strides_are_left_to_numpy() -> None:
-    inputs, options = node((1, 3, 3, 2), (2, 2), 4, (2, 2), "SAME")
-    inputs[1] = normal(4, 2, 2, 2)
-    assert lowered(inputs, options) is None
+def test_long_strides_are_left_to_numpy() -> None:
     assert lowered(*node((1, 3, 3, 2), (2, 2), 4, (9, 9), "SAME")) is None
+
+
+def test_computed_weights_are_packed_by_steps() -> None:
+    lowering = lowered(*node((1, 3, 3, 2), (2, 2), 4, (2, 2), "SAME", computed=True))
+    assert lowering is not None
+    kinds = [step.kernel.partition("_")[0] for step in lowering.steps]
+    assert kinds == 2 * ["pack", "pack", "conv"]

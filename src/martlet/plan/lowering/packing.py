@@ -79,20 +79,38 @@ def packed_constants(lowering: Lowering, weights: np.ndarray, tile: Tile) -> Pac
 
 
 class Part(NamedTuple):
-    """Known weights (columns, depth) that are a part of a matrix, and where they begin in it."""
+    """Weights (columns, depth) that are a part of a matrix, and where they begin in it."""
 
     weights: np.ndarray
     column: int = 0
     step: int = 0
 
 
+class Computed(NamedTuple):
+    """Weights that are computed: where they are, and an array of their shape that stands for them,
+    and whose views are their parts."""
+
+    place: Ref
+    array: np.ndarray
+
+
 def packed_parts(
-    lowering: Lowering, parts: Sequence[Part], columns: int, depth: int, tile: Tile
-) -> np.ndarray:
-    """A matrix of columns x depth that these parts are, for a tile."""
+    lowering: Lowering, parts: Sequence[Part], columns: int, depth: int, tile: Tile,
+    computed: Computed | None = None,
+) -> Packed:  # fmt: skip
+    """A matrix of columns x depth that these parts are, for a tile; steps pack what is computed."""
     width = tile.width(lowering.lanes)
     size = math.ceil(columns / width) * depth * width
-    return lowering.pack_joined([_piece(p, columns, depth, width, tile.dots) for p in parts], size)
+    pieces = [_piece(part, columns, depth, width, tile.dots) for part in parts]
+    if computed is None:
+        return Packed(lowering.data(lowering.pack_joined(pieces, size)), size)
+    target, begin = lowering.scratch(4 * size), computed.array.ctypes.data
+    for piece in pieces:
+        lowering.step(
+            f"{piece.kernel}_f32", computed.place.at(piece.weights.ctypes.data - begin),
+            target.at(4 * piece.start), *piece.numbers, units=piece.units,
+        )  # fmt: skip
+    return Packed(target, size)
 
 
 def _piece(part: Part, columns: int, depth: int, width: int, dots: bool) -> Piece:

@@ -106,7 +106,7 @@ class Product:
         begins = accumulate(map(len, weights), initial=0)
         parts = [Part(part, column) for part, column in zip(weights, begins, strict=False)]
         packed = packed_parts(lowering, parts, self.columns, self.depth, self.plan.tile)
-        self.weights = lowering.data(packed)
+        self.weights = packed.place
         self.bias = lowering.data(padded(bias, self.columns, self.plan.width))
         self.offsets = lowering.data(np.zeros(4, np.int64))
 

@@ -1,4 +1,4 @@
-"""TRANSPOSE_CONV in float32 with constant weights, as dense convolutions (`kernels/gemm.py`).
+"""TRANSPOSE_CONV in float32, as dense convolutions (`kernels/gemm.py`).
 
 MediaPipe's Convolution2DTransposeBias is the same, but works out the size of its output itself.
 
@@ -29,7 +29,7 @@ from martlet.plan.blocking import padded
 from martlet.plan.lowering import Lowering, custom, lowers
 from martlet.plan.lowering.convolution import fits, gathered, window_blocking
 from martlet.plan.lowering.dense import Factors, are_float, clamp_of, packable
-from martlet.plan.lowering.packing import Packed, Part, packed_bias, packed_parts
+from martlet.plan.lowering.packing import Computed, Packed, Part, packed_bias, packed_parts
 from martlet.records import NamedTuple
 
 MOST_PHASES = 64
@@ -52,11 +52,15 @@ def transpose_conv(lowering: Lowering) -> bool:
     """The image that a convolution would have read, from what it would have written."""
     call, interval = lowering.call, clamp_of(lowering)
     shape, weights = call.value(0), call.stored(1)
-    if shape is None or weights is None or interval is None or not are_float(lowering, 1, 2, 3):
+    if shape is None or interval is None or not are_float(lowering, 1, 2, 3):
         return False
+    computed = None
+    if weights is None:
+        weights = np.empty(call.shape(1), np.float32)
+        computed = Computed(lowering.input(1), weights)
     sizes = [int(n) for n in shape[1:3]]
     axes = window_axes(call, "hw", sizes, weights.shape[1:3], dilated=False)
-    return _transposed(lowering, 2, 3, weights, axes, interval)
+    return packable(lowering, 1) and _transposed(lowering, 2, 3, weights, axes, interval, computed)
 
 
 @lowers(custom("Convolution2DTransposeBias"), pitched=True)
@@ -70,7 +74,7 @@ def mediapipe(lowering: Lowering) -> bool:
 
 def _transposed(
     lowering: Lowering, data: int, bias: int, weights: np.ndarray, axes: list[Axis],
-    interval: tuple[float, float],
+    interval: tuple[float, float], computed: Computed | None = None,
 ) -> bool:  # fmt: skip
     """Steps for the image and the bias that these inputs are. axes: of the output."""
     if not packable(lowering, bias):
@@ -97,7 +101,7 @@ def _transposed(
             if (columns, plan.tile) not in biases:
                 biases[columns, plan.tile] = _bias(lowering, bias, channels, len(across), plan.tile)
             factors = Factors(
-                lowering.input(data), _packed(lowering, weights, down, across, plan.tile),
+                lowering.input(data), _packed(lowering, weights, down, across, plan.tile, computed),
                 biases[columns, plan.tile], lowering.output().at(4 * start),
             )  # fmt: skip
             gathered(
@@ -129,8 +133,9 @@ def _together(lowering: Lowering, bias: int, axis: Axis, dense: bool) -> list[li
 
 
 def _packed(
-    lowering: Lowering, weights: np.ndarray, down: Phase, across: list[Phase], tile: Tile
-) -> Packed:
+    lowering: Lowering, weights: np.ndarray, down: Phase, across: list[Phase], tile: Tile,
+    computed: Computed | None,
+) -> Packed:  # fmt: skip
     """The taps of these phases, packed: a column for each output channel of each of `across`."""
 
     channels, _, _, depth = weights.shape
@@ -140,8 +145,7 @@ def _packed(
         for n, phase in enumerate(across)
         for i, (v, h) in enumerate(itertools.product(down.taps, phase.taps))
     ]
-    packed = packed_parts(lowering, parts, columns, steps, tile)
-    return Packed(lowering.data(packed), packed.size)
+    return packed_parts(lowering, parts, columns, steps, tile, computed)
 
 
 def _bias(lowering: Lowering, i: int, channels: int, times: int, tile: Tile) -> Packed:

@@ -96,6 +96,5 @@ def _packed(
     packed = []
     for tap in deep:
         parts = [Part(weights[tap, v, h], 0, i * depth) for i, (v, h) in enumerate(places)]
-        array = packed_parts(lowering, parts, channels, len(places) * depth, tile)
-        packed.append(Packed(lowering.data(array), array.size))
+        packed.append(packed_parts(lowering, parts, channels, len(places) * depth, tile))
     return packed
