@@ -95,9 +95,11 @@ def _gemm(tile: Tile) -> Callable[..., None]:
                 pointers = [unit.a + i * product.lda for i in rows.numbers]
                 if tile.rows > MANY_ROWS:
                     pointers = [k.other_name(pointer) for pointer in pointers]
-                # What the next tile reads of A, in even parts for the panels.
+                # What the next tile reads of A, in even parts for the panels. Of one panel or two
+                # a part only: to leave lines out is worse than to leave the rest to the processor.
                 next_tile = pointers[0] + product.lda * tile.rows
-                each = k.constant(TIMES * tile.rows, I64) // (unit.last_panel - unit.first_panel)
+                panels = unit.last_panel - unit.first_panel
+                each = k.minimum(k.constant(TIMES * tile.rows, I64) // panels, LINE)
                 part = product.depth // TIMES * each
                 for panel in k.range(unit.first_panel, unit.last_panel):
                     coming = next_tile + (panel - unit.first_panel) * part, each
