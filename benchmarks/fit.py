@@ -40,7 +40,8 @@ threads share the memory, and what is chosen must not depend on how many there a
 FACTORS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3.3)
 FEW_FACTORS = (0.5, 0.75, 1.33, 2)  # where two constants move at once
 NOISE = 0.03  # a loss below is none
-PENALTY = 0.001  # of loss, for a constant that is doubled or halved
+MOST = 0.1  # that the loss of one layer counts, so that what went wrong once moves nothing
+PENALTY = 0.003  # of loss, for a constant that is doubled or halved
 BLOCKS = {
     "cache_part": (1 << 16, 1 << 17, 1 << 18, 1 << 19),
     "strassen_cache_part": (1 << 17, 1 << 18, 1 << 19, 1 << 20),
@@ -93,15 +94,19 @@ def winograd_name(form: Choice) -> str:
     return f"winograd {form.form.name}{' turned' * form.swapped}"
 
 
-def mean_loss(rows: Sequence[Row], costs: Costs, noise: float = 0.0) -> float:
+def mean_loss(rows: Sequence[Row], costs: Costs) -> float:
     """Of what the plan makes of these layers."""
+    return sum(row.loss(choice(row.layer, costs)) for row in rows) / len(rows)
+
+
+def _robust_loss(rows: Sequence[Row], costs: Costs) -> float:
     losses = [row.loss(choice(row.layer, costs)) for row in rows]
-    return sum(loss for loss in losses if loss > noise) / len(losses)
+    return sum(min(loss, MOST) for loss in losses if loss > NOISE) / len(rows)
 
 
 def fit(rows: Sequence[Row], costs: Costs) -> Costs:
     """The costs that lose least."""
-    best, least, moved = costs, mean_loss(rows, costs, NOISE), True
+    best, least, moved = costs, _robust_loss(rows, costs), True
     while moved:
         moved = False
         for names in (*combinations(FITTED, 1), *combinations(FITTED, 2)):
@@ -109,7 +114,7 @@ def fit(rows: Sequence[Row], costs: Costs) -> Costs:
                 tried = _moved(best, dict(zip(names, factors, strict=True)))
                 found = PENALTY * _distance(tried, costs)
                 if found < least:
-                    found += mean_loss(rows, tried, NOISE)
+                    found += _robust_loss(rows, tried)
                 if found < least:
                     best, least, moved = tried, found, True
     return best._replace(**fitted_blocks(rows, costs))
