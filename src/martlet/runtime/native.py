@@ -217,6 +217,7 @@ class NativePlan:
             and self.segments[0].step is None
             and known.issuperset(graph.outputs)
             and ABSENT not in graph.inputs
+            and len({*graph.inputs}) == len(graph.inputs)  # of one given twice, the last counts
             and not self._given
             and not self._stepwise
             and not any(i in self._pitches for i in (*graph.inputs, *graph.outputs))

@@ -18,7 +18,7 @@ import numpy as np
 
 from martlet.dtypes import DType
 from martlet.errors import LimitError, MartletError, ModelError
-from martlet.graph import ABSENT, Model
+from martlet.graph import ABSENT, Model, Tensor
 from martlet.ops.operator import Call, Operator, Spec
 from martlet.passes.retype import retype
 from martlet.plan.planner import Plan, Step, evaluate, infer, make_plan
@@ -107,16 +107,14 @@ class Session:
         return [s for s in results if s is not None]
 
     def run_graph(self, index: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        key = (index, *(a.shape for a in inputs))
+        key = (index, *((a.shape, a.dtype.char) for a in inputs))
         known = self._calls.get(key)
         if known is not None:
             self.latest[index] = known.plan
             return known.call(inputs)
         self._check_inputs(index, len(inputs))
         graph = self.model.graphs[index]
-        specs = [
-            Spec(graph.tensors[i].dtype, a.shape) for i, a in zip(graph.inputs, inputs, strict=True)
-        ]
+        specs = [_spec_of(graph.tensors[i], a) for i, a in zip(graph.inputs, inputs, strict=True)]
         with self._call_of(index):
             plan = self.plan(index, specs)
             results = self.run(plan, inputs)
@@ -322,6 +320,12 @@ class Session:
                 expected=str(len(graph.inputs)),
                 found=str(count),
             )
+
+
+def _spec_of(tensor: Tensor, array: np.ndarray) -> Spec:
+    """What a caller passes: as the subgraph declares it, unless it is of another type."""
+    other = tensor.dtype.supported and tensor.dtype.numpy != array.dtype
+    return Spec(DType.of(array) if other else tensor.dtype, array.shape)
 
 
 def _as_declared(plan: Plan, i: int, array: np.ndarray) -> np.ndarray:
