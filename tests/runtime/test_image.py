@@ -366,7 +366,7 @@ assert image.find_image(image.host_targets()[:1]).address('mirror')
 
 def test_builders_that_do_not_wait_do_no_harm(tmp_path: Path) -> None:
     """On a file system without locks: each writes its own file and renames it."""
-    from martlet.kernels.builder import write
+    from martlet.whole_file import write
 
     contents = [bytes([i]) * 1_000_000 for i in range(2)]
     for content in contents * 3:

@@ -245,6 +245,21 @@ def test_another_shape_is_planned_and_not_stored(path: Path, cache: Path) -> Non
     assert {file: file.read_bytes() for file in cache.iterdir()} == before
 
 
+def test_a_strict_resize_is_checked_as_ever(tmp_path: Path) -> None:
+    """Against a signature that does not allow the very shape that the file has."""
+    graph = Graph()
+    x = graph.input("x", (2, 3))
+    graph.tensors[x].signature = (2, 4)
+    graph.output(graph.add("NEG", [x]))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(bytes(write(Model([graph]))))
+    Interpreter(path).allocate_tensors()
+    interpreter = Interpreter(path)
+    assert uses_stored(interpreter)
+    with pytest.raises(ArgumentError, match="strict=True only allows"):
+        interpreter.resize_tensor_input(0, (2, 3), strict=True)
+
+
 def test_wrong_values_are_refused_as_ever(path: Path) -> None:
     interpreter = Interpreter(path)
     with pytest.raises(ArgumentError, match="not ready"):
@@ -342,16 +357,17 @@ def test_the_stamp_changes_with_every_file(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "ops").mkdir()
     (tmp_path / "runtime").mkdir()
     monkeypatch.setattr(stored, "__file__", str(tmp_path / "runtime" / "stored.py"))
-    stamps = [stored.code_stamp()]
+    stamp = stored.code_stamp.__wrapped__
+    stamps = [stamp()]
     for text in ("1", "22"):
         (tmp_path / "ops" / "a.py").write_text(text)
-        stamps.append(stored.code_stamp())
+        stamps.append(stamp())
     os.utime(tmp_path / "ops" / "a.py", ns=(5, 5))
-    stamps.append(stored.code_stamp())
+    stamps.append(stamp())
     (tmp_path / "ops" / "a.py").rename(tmp_path / "ops" / "b.py")
-    stamps.append(stored.code_stamp())
+    stamps.append(stamp())
     assert len(set(stamps)) == len(stamps)
-    assert stored.code_stamp() == stamps[-1]
+    assert stamp() == stamps[-1]
 
 
 def test_a_damaged_file_is_not_used(path: Path, cache: Path) -> None:

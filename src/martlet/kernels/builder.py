@@ -33,6 +33,7 @@ from martlet.kernels.kernel import EntryPoint, Kernel
 from martlet.kernels.linker import Piece, link
 from martlet.kernels.registry import kernels_of
 from martlet.kernels.targets import TARGETS, Target
+from martlet.whole_file import write
 
 LIMIT = 30.0
 
@@ -193,19 +194,6 @@ class _Compiler:
             self._process.wait()
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that others see all of it or nothing, readable by its owner's rules."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
 def main(target: str, path: str, store: str | None = None) -> int:
     """Build for a target into a file. Progress goes to stdout, what is wrong to stderr."""
 
@@ -216,7 +204,7 @@ def main(target: str, path: str, store: str | None = None) -> int:
         data = build(
             TARGETS[target], progress=progress, store=None if store is None else Path(store)
         )
-        write(Path(path), data)
+        write(path, data)
     except MartletError as error:
         print(error, file=sys.stderr)
         return 1

@@ -256,7 +256,8 @@ class Interpreter:
     ) -> None:
         """Give an input another shape. strict: only sizes that are -1 in `shape_signature`."""
         self._ensure_safe()
-        if self._stored is not None and self._stored.has_shape(input_index, tensor_size):
+        same = self._stored is not None and self._stored.has_shape(input_index, tensor_size)
+        if same and not strict:
             return
         self._graphs[0].resize(input_index, tensor_size, strict)
 
@@ -296,10 +297,9 @@ class Interpreter:
     ) -> list[Any]:
         """Resize, allocate, set, run and get, with no other thread in between."""
         if self._stored is not None and graph == 0:
-            try:
-                return self._run_stored(self._stored, inputs, outputs)
-            except (stored.ValueAtFaultError, KeyError):
-                pass
+            found = self._run_stored(self._stored, inputs, outputs)
+            if found is not None:
+                return found
         tensors = self._graphs[graph]
         for i, value in inputs.items():
             tensors.resize(i, value.shape, strict=False)
@@ -311,18 +311,20 @@ class Interpreter:
 
     def _run_stored(
         self, plan: StoredPlan, inputs: Mapping[int, np.ndarray], outputs: Sequence[int]
-    ) -> list[Any]:
-        """The same by a stored plan. Raises KeyError if it is not for that."""
-        for i, value in inputs.items():
-            if not plan.takes(i, value.shape, value.dtype):
-                raise KeyError(i)
+    ) -> list[Any] | None:
+        """The same by a stored plan; None if that cannot do it."""
+        if not all(plan.takes(i, value) for i, value in inputs.items()):
+            return None
         self._allocate(0)
-        rooms = [plan.outputs_at_once[i] for i in outputs]
+        if plan.run_at_once is None or not plan.outputs_at_once.keys() >= set(outputs):
+            return None
         for i, value in inputs.items():
             plan.inputs_at_once[i][...] = value
-        if plan.run_at_once is not None:
+        try:
             plan.run_at_once()
-        return [room.copy() for room in rooms]
+        except stored.ValueAtFaultError:
+            return None  # the model knows whose it is, and says so
+        return [plan.outputs_at_once[i].copy() for i in outputs]
 
     # Values -------------------------------------------------------------------------------
 

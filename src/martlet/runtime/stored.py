@@ -29,12 +29,13 @@ import json
 import os
 import struct
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from martlet import log
-from martlet.cache_lines import on_a_line
+from martlet.cache_lines import ALIGNMENT, on_a_line
 from martlet.errors import LimitError, MartletError
 from martlet.kernels.slots import BESIDE, BLOCK, GRAIN, KERNEL, SLOTS, UNITS
 from martlet.plan.packed import Packing
@@ -112,8 +113,9 @@ def path_of(file: File, threads: int) -> str:
     return os.path.join(cache_directory(), "plans", f"{device:x}-{inode:x}-{threads}.plan")
 
 
+@cache
 def code_stamp() -> bytes:
-    """Changes with every file of Martlet's code."""
+    """Changes with every file of Martlet's code; of this process, when it first asked."""
     found: list[tuple[str, int, int]] = []
     pending = [os.path.dirname(os.path.dirname(__file__))]
     while pending:
@@ -180,7 +182,7 @@ def parse(data: np.ndarray, where: str) -> tuple[Index, int]:
 
 def padded(size: int) -> int:
     """A number of bytes, rounded up to whole cache lines."""
-    return -(-size // 64) * 64
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class StoredPlan:
@@ -192,6 +194,7 @@ class StoredPlan:
 
     def __init__(self, file: File, index: Index, body: np.ndarray, image: LoadedImage) -> None:
         self._file, self._index, self._body, self._image = file, index, body, image
+        self._inputs = {i: (tuple(shape), np.dtype(dtype)) for i, _, shape, dtype in index.inputs}
         self.run_at_once: Callable[[], None] | None = None
         self.inputs_at_once: dict[int, np.ndarray] = {}
         self.outputs_at_once: dict[int, np.ndarray] = {}
@@ -200,16 +203,14 @@ class StoredPlan:
         """Whether somebody holds a view of a tensor. A stored plan gives none."""
         return False
 
-    def takes(self, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        """Whether an array of this shape and type can be copied into an input."""
-        found = {i: (tuple(sizes), name) for i, _, sizes, name in self._index.inputs}
-        return found.get(index) == (shape, dtype.name)
+    def takes(self, index: int, array: np.ndarray) -> bool:
+        """Whether an array can be copied into an input."""
+        return self._inputs.get(index) == (array.shape, array.dtype)
 
     def has_shape(self, index: Any, shape: Any) -> bool:
         """Whether an input of this index has this shape already."""
-        shapes = {i: sizes for i, _, sizes, _ in self._index.inputs}
         try:
-            return index in shapes and [*shape] == shapes[index]
+            return index in self._inputs and (*shape,) == self._inputs[index][0]
         except (TypeError, ValueError):
             return False
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Mapping
 from itertools import accumulate
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from martlet import log
+from martlet import log, whole_file
 from martlet.errors import MartletError
 from martlet.kernels.slots import BESIDE
 from martlet.plan.lowering import Ref
@@ -205,17 +204,10 @@ def _details(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: str, data: bytes) -> None:
-    """Write a file so that whoever sees it sees all of it, and remove the oldest of many."""
+    """Write a plan, and remove the oldest of many."""
     directory = os.path.dirname(path)
     os.makedirs(directory, 0o700, exist_ok=True)
-    descriptor, new = tempfile.mkstemp(dir=directory)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+    whole_file.write(path, data)
     with os.scandir(directory) as entries:
         plans = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
     for _, old in plans[:-KEPT]:

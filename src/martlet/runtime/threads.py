@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from martlet import log
+from martlet.cache_lines import on_a_line
 from martlet.kernels.slots import COUNT, SLOT_FLAG, SLOTS, STEPS, SYSCALL, THREADS, YIELD
 from martlet.runtime.image import LoadedImage
 
@@ -59,9 +60,9 @@ class Pool:
             return partial(self.run_at, address, count)
         block = aligned(SLOTS)
         block[STEPS], block[COUNT] = address, count
-        run = partial(self.image.run_alone, block.ctypes.data)
-        run.block = block  # type: ignore[attr-defined]  # lives as long
-        return run
+        return partial(
+            self.image.run_alone, block.ctypes.data_as(ctypes.c_void_p)
+        )  # which holds it
 
     def close(self) -> None:
         """End the workers. A later run starts new ones."""
@@ -140,6 +141,4 @@ def _stop(image: LoadedImage, block: np.ndarray) -> None:
 
 def aligned(slots: int) -> np.ndarray:
     """int64 zeros that start on a cache line."""
-    memory = np.zeros(slots + 8, np.int64)
-    skip = (-memory.ctypes.data % 64) // 8
-    return memory[skip : skip + slots]
+    return on_a_line(np.zeros, 8 * slots).view(np.int64)
